@@ -1,0 +1,1 @@
+"""Antiphon: the Harmony stack for people who run gpt-oss themselves."""

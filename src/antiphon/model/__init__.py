@@ -1,0 +1,1 @@
+"""Frozen message values: authors, content, tools, messages, conversations. No tokens here."""

@@ -1,0 +1,1 @@
+"""The o200k_harmony vocabulary: control tokens, id → bytes, and the tokenizer seam."""
