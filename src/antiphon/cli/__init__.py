@@ -1,0 +1,1 @@
+"""The ``antiphon`` command. Import nothing from here; start at `antiphon.cli.main`."""

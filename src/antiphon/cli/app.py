@@ -1,0 +1,83 @@
+"""The command group. Commands are imported when they run, so that ``--help`` costs only click."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import click
+
+__all__ = ["COMMANDS", "LazyCommand", "app"]
+
+running: str | None = None
+"""The subcommand that was chosen, for error messages."""
+
+
+class LazyCommand(NamedTuple):
+    """Where a command is (``module:attribute``) and its line in the list of commands."""
+
+    target: str
+    summary: str
+
+    def load(self) -> click.Command:
+        module, _, attribute = self.target.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+COMMANDS: Final = {
+    "render": LazyCommand("antiphon.cli.render:render", "Turn a conversation into tokens or text."),
+    "parse": LazyCommand("antiphon.cli.parse:parse", "Turn tokens or text into messages."),
+    "inspect": LazyCommand("antiphon.cli.inspect:inspect", "Show a transcript, annotated."),
+    "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
+    "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        global running
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        if not ctx.resilient_parsing:
+            running = cmd_name
+        return entry.load()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.exceptions.NoSuchCommand(name, possibilities=list(COMMANDS), ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Run 'antiphon COMMAND --help' for the options and examples of a command.",
+)
+@click.version_option(package_name="antiphon", message="%(prog)s %(version)s")
+@click.pass_context
+def app(ctx: click.Context) -> None:
+    """Work with OpenAI gpt-oss's Harmony format: render, parse and look at conversations.
+
+    \b
+    Examples:
+      antiphon tokens "Hello, world"
+      antiphon render conversation.json
+      antiphon parse --json completion.txt
+      antiphon inspect --html transcript.txt > transcript.html
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
