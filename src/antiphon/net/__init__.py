@@ -1,0 +1,1 @@
+"""Framing on bytes. Pure: no sockets, no clock."""
