@@ -1,0 +1,225 @@
+"""Text in, machine symbols out: stripped text, which an engine has robbed of its control tokens.
+
+`<|channel|>analysis<|message|>We need…<|end|><|start|>assistant<|channel|>final<|message|>Hi` arrives as
+`analysisWe need…assistantfinalHi`. Boundaries are guessed: the word `assistant` glued to a channel or
+followed by ` to=`. An answer that quotes such a thing is split where it should not be; nothing in
+the text could tell. Prefer ids, or marked text, wherever an engine gives them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from antiphon.codec.state import Machine
+from antiphon.codec.tooltable import ToolTable
+from antiphon.vocab import control
+
+__all__ = ["StrippedText", "looks_stripped"]
+
+MAX_NAME_CHARS: Final = 512
+"""A recipient longer than this is text."""
+
+_CHANNELS: Final = ("analysis", "commentary", "final")
+_BOUNDARY: Final = re.compile(
+    r"assistant(?=analysis|commentary|final| to=)"
+    r"|(?:functions\.[\w.\-]{1,128}|browser\.(?:search|open|find)|python)"
+    r"(?= to=assistant(?:commentary|analysis))"
+)
+_BOUNDARY_WORD: Final = "assistant"
+_TOOL_WORD: Final = re.compile(
+    r"(?:functions\.[\w.\-]{0,128}|browser\.(?:search|open|find)|python)(?: (?:t(?:o(?:=\w{0,24})?)?)?)?\Z"
+)
+_HELD_TAIL: Final = 200
+_LONGEST_BOUNDARY: Final = len("assistantcommentary")
+_MAX_LEAD: Final = 64
+"""White space before a header that is looked past."""
+
+_CHANNEL: Final = re.compile("|".join(_CHANNELS))
+_RECIPIENT: Final = re.compile(r" to=([^\s{\[<\"']*)")
+_GLUED_CHANNEL: Final = re.compile(r"(.+?)(commentary|analysis)\Z")
+_TYPE: Final = re.compile(r"\s*(json|code)(?=[\s{\[\"'])")
+_LONGEST_TYPE: Final = 7
+_GLUED_TYPE: Final = re.compile(r"(.+?)(json|code)\Z")
+_LOOKS: Final = re.compile(
+    r"\s*(?:assistant)?(?:(?:analysis|final)(?=[^\sa-z])|commentary(?= to=|[^\sa-z])"
+    r"|(?:analysis|commentary|final) json[{\[])"
+)
+
+
+def looks_stripped(text: str) -> bool:
+    """Whether text without control tokens looks as if they had been stripped from it."""
+    return bool(_LOOKS.match(text) or _BOUNDARY.search(text))
+
+
+class _Head(NamedTuple):
+    """A header recognised in stripped text: pieces in input order, then where content begins."""
+
+    pieces: tuple[tuple[int, str], ...]
+    length: int
+
+
+class StrippedText:
+    """Finds message boundaries in a stream of stripped text; holds back what may be one."""
+
+    __slots__ = ("_header", "_machine", "_tools", "held", "position")
+
+    def __init__(self, machine: Machine, tools: ToolTable | None) -> None:
+        self._machine = machine
+        self._tools = tools
+        self._header = True
+        self.held = ""
+        self.position = 0
+
+    def feed(self, chunk: str) -> None:
+        self.held += chunk
+        self._advance(final=False)
+
+    def eof(self) -> None:
+        self._advance(final=True)
+        self._machine.eof(self.position)
+
+    def _advance(self, *, final: bool) -> None:
+        while self.held:
+            if self._header:
+                head = self._read_head(self.held, final=final)
+                if head is None:
+                    return
+                self._begin(head)
+                self._header = False
+                continue
+            found = _BOUNDARY.search(self.held)
+            if found and (final or found.end() < len(self.held)):
+                self._pass_on(found.start())
+                self._machine.break_off(self.position)
+                self._symbol(control.START)
+                self._pass_on(found.end() - found.start())
+                self._header = True
+                continue
+            self._pass_on(len(self.held) if final else self._safe(self.held))
+            return
+
+    def _safe(self, text: str) -> int:
+        """How much of the text cannot be the beginning of a boundary."""
+        base = max(0, len(text) - _HELD_TAIL)
+        if found := _TOOL_WORD.search(text, base):
+            return found.start()
+        for at in range(max(0, len(text) - _LONGEST_BOUNDARY), len(text)):
+            if _could_be_boundary(text[at:]):
+                return at
+        return len(text)
+
+    def _read_head(self, text: str, *, final: bool) -> _Head | None:
+        """The header at the start of ``text``; None if more text is needed to tell."""
+        pieces: list[tuple[int, str]] = []
+        lead = 0 if text.startswith(" to=") else len(text) - len(text.lstrip())
+        at = lead if lead <= _MAX_LEAD else 0
+        if lead == len(text) <= _MAX_LEAD and not final:
+            return None
+        if at:
+            pieces.append((0, text[:at]))
+        before = _RECIPIENT.match(text, at)
+        if before:
+            if not final and before.end() == len(text) and before.end() - at < MAX_NAME_CHARS:
+                return None
+            glued = _GLUED_CHANNEL.match(before[1])
+            if glued:
+                name_end = before.start(1) + glued.end(1)
+                pieces.append((0, text[at:name_end]))
+                pieces += ((control.CHANNEL, ""), (0, glued[2]))
+                return self._read_type(text, before.end(), pieces, final=final)
+            return self._read_recipient(text, before, pieces, final=final)
+        if not final and " to=".startswith(text[at:]):
+            return None
+        channel = _CHANNEL.match(text, at)
+        if channel is None:
+            rest = text[at:]
+            if not final and any(word.startswith(rest) for word in _CHANNELS):
+                return None
+            return _Head((), 0)
+        pieces += ((control.CHANNEL, ""), (0, channel.group()))
+        at = channel.end()
+        if not final and " to=".startswith(text[at:]):
+            return None
+        if after := _RECIPIENT.match(text, at):
+            if not final and after.end() == len(text) and after.end() - at < MAX_NAME_CHARS:
+                return None
+            return self._read_recipient(text, after, pieces, final=final)
+        return self._read_type(text, at, pieces, final=final, spaced=True)
+
+    def _read_recipient(
+        self,
+        text: str,
+        found: re.Match[str],
+        pieces: list[tuple[int, str]],
+        *,
+        final: bool,
+    ) -> _Head | None:
+        name, end = found[1], found.end()
+        known = self._tools is not None and name in self._tools.names
+        if not known and (glued := _GLUED_TYPE.match(name)) and text[end : end + 1] in ("{", "["):
+            pieces.append((0, text[found.start() : found.start(1) + glued.end(1)]))
+            pieces += ((control.CONSTRAIN, ""), (0, glued[2]))
+            return _Head(tuple(pieces), end)
+        pieces.append((0, text[found.start() : end]))
+        return self._read_type(text, end, pieces, final=final)
+
+    def _read_type(
+        self,
+        text: str,
+        at: int,
+        pieces: list[tuple[int, str]],
+        *,
+        final: bool,
+        spaced: bool = False,
+    ) -> _Head | None:
+        rest = text[at : at + _LONGEST_TYPE]
+        if found := _TYPE.match(text, at):
+            if not spaced or found.end() < len(text) and text[found.end()] in "{[":
+                pieces.append((0, text[at : found.start(1)]))
+                if found[1] == "json":
+                    pieces.append((control.CONSTRAIN, ""))
+                pieces.append((0, found[1]))
+                return _Head(tuple(pieces), found.end())
+        elif not final and len(rest) < _LONGEST_TYPE and _could_be_type(rest):
+            return None
+        return _Head(tuple(pieces), at)
+
+    def _begin(self, head: _Head) -> None:
+        for token, piece in head.pieces:
+            if token:
+                self._symbol(token)
+            elif piece:
+                self._pass_on(len(piece))
+        self._symbol(control.MESSAGE)
+
+    def _symbol(self, token: int) -> None:
+        self._machine.control(token, self.position, self.position)
+
+    def _pass_on(self, length: int) -> None:
+        if length:
+            text, self.held = self.held[:length], self.held[length:]
+            start, self.position = self.position, self.position + length
+            self._machine.text(text, start, self.position)
+
+
+_CONTINUATIONS: Final = (*_CHANNELS, " to=")
+_TOOL_STEMS: Final = frozenset(
+    name[:i]
+    for name in ("functions.", "browser.search", "browser.open", "browser.find", "python")
+    for i in range(1, len(name))
+)
+
+
+def _could_be_boundary(text: str) -> bool:
+    if text in _TOOL_STEMS:
+        return True
+    if len(text) <= len(_BOUNDARY_WORD):
+        return _BOUNDARY_WORD.startswith(text)
+    rest = text[len(_BOUNDARY_WORD) :]
+    return text.startswith(_BOUNDARY_WORD) and any(c.startswith(rest) for c in _CONTINUATIONS)
+
+
+def _could_be_type(text: str) -> bool:
+    bare = text.lstrip()
+    return "json".startswith(bare) or "code".startswith(bare) or bare in ("json", "code")
