@@ -24,6 +24,7 @@ from antiphon.codec.events import (
     TextDelta,
 )
 from antiphon.codec.header import HeaderContext, read_header
+from antiphon.codec.state import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
 from antiphon.codec.stream import Input, Parser, Tools
 from antiphon.codec.text import find_control
 from antiphon.codec.tooltable import ToolTable
@@ -244,6 +245,12 @@ def _clean_header(key: _HeaderKey, tools: ToolTable | None) -> Header | None:
     """The header if it reads without any diagnostic."""
     raw, role, first = key
     text = spellings.named(raw).decode()
+    if len(text) >= MAX_HEADER_CHARS:
+        return None
+    if role is not None:
+        lead = text.partition("<|channel|>")[0]
+        if len(lead) >= EARLY_TEXT_CHARS or lead.lstrip().startswith("<|constrain|>"):
+            return None
     reading = read_header(text, HeaderContext(role, True, first, tools))
     return None if reading.notes or reading.stray else reading.header
 

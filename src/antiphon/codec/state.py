@@ -266,15 +266,16 @@ class Machine:
     def _release(self, limit: int) -> None:
         """Held text turned out to be a message's: read the first ``limit`` characters, go on."""
         atoms = self._atoms
-        begin, end = atoms[0].start, atoms[-1].stop
+        begin = atoms[0].start
         held = "".join([atom.text for atom in atoms])
         reading = self._read(held[:limit], closed=False)
         body = [held[a:b] for a, b in reading.body]
         self._note(reading)
         if not body:
             reading, body = _NOT_A_HEADER, [held[:limit]]
-        self._start_message(reading, begin, end)
-        self._content_start = self._unit(reading.body[0])[0] if reading.body else begin
+        content_start = self._unit(reading.body[0])[0] if reading.body else begin
+        self._start_message(reading, begin, content_start)
+        self._content_start = content_start
         if text := "".join(body) + held[limit:]:
             self.events.append(TextDelta(text))
         self._atoms = []
@@ -378,8 +379,8 @@ class Machine:
         self.events.append(Diagnostic(code, rule, Span(start, stop), detail))
 
     def _diagnose_held(self, code: str, rule: str) -> None:
-        start, stop = self._atoms[0].start, self._atoms[-1].stop
-        self._diagnose(code, rule, start, stop, f"no <|message|> within {MAX_HEADER_CHARS}")
+        start = self._atoms[0].start
+        self._diagnose(code, rule, start, start, f"no <|message|> within {MAX_HEADER_CHARS}")
 
 
 def _by_char(atom: _Atom) -> bool:

@@ -49,6 +49,7 @@ class Parser:
 
     __slots__ = (
         "_cached",
+        "_flowing",
         "_input",
         "_machine",
         "_pending",
@@ -91,20 +92,25 @@ class Parser:
         self._pending_start = 0
         self._position = 0
         self._cached = _NO_DELTAS.get
+        self._flowing = False
 
     def feed(self, chunk: int | Sequence[int] | str) -> Sequence[Event]:
         """Take one id, some ids, or some text; return the events that are certain now.
 
         Raises TypeError if ids and text are mixed (but for ``hybrid``) or if an id is no integer.
         """
-        if chunk.__class__ is int:
+        try:
             events = self._cached(chunk)  # type: ignore[arg-type]
-            if events is not None:
-                self._position += 1
-                return events
-            return self._feed_ids((chunk,))  # type: ignore[arg-type]
-        if isinstance(chunk, str):
-            return self._feed_text(chunk)
+        except TypeError:
+            return self._feed_ids(chunk)  # type: ignore[arg-type]
+        if events is not None:
+            self._position += 1
+            return events
+        if chunk.__class__ is str:
+            if self._flowing and chunk and "<" not in chunk:  # type: ignore[operator]
+                self._text.position += len(chunk)  # type: ignore[arg-type, union-attr]
+                return (TextDelta(chunk),)  # type: ignore[arg-type]
+            return self._feed_text(chunk)  # type: ignore[arg-type]
         return self._feed_ids((chunk,) if isinstance(chunk, int) else chunk)
 
     def eof(self) -> Sequence[Event]:
@@ -125,7 +131,9 @@ class Parser:
         machine = self._machine
         events, machine.events = machine.events, []
         in_content = machine.state is State.CONTENT and not self._pending
-        self._cached = _DELTAS.get if in_content and self._text is None else _NO_DELTAS.get
+        source = self._text
+        self._cached = _DELTAS.get if in_content and source is None else _NO_DELTAS.get
+        self._flowing = in_content and source.__class__ is MarkedText and not source.held
         return events
 
     # Ids.
@@ -135,16 +143,20 @@ class Parser:
             raise TypeError(f"this parser reads text, not ids such as {ids[:1]!r}")
         machine = self._machine
         position = self._position
-        deltas = _DELTAS.get
+        whole = _DELTAS.get
+        emit = machine.events.append
+        flowing = machine.state is State.CONTENT and not self._pending
         for token in ids:
-            if FIRST_CONTROL_ID <= token <= LAST_CONTROL_ID:
-                if self._pending:
-                    self._flush(position)
-                machine.control(token, position, position + 1)
-            elif machine.state is State.CONTENT and not self._pending and (d := deltas(token)):
-                machine.events += d
+            if flowing and (delta := whole(token)):
+                emit(delta[0])
             else:
-                self._ordinary(token, position)
+                if FIRST_CONTROL_ID <= token <= LAST_CONTROL_ID:
+                    if self._pending:
+                        self._flush(position)
+                    machine.control(token, position, position + 1)
+                else:
+                    self._ordinary(token, position)
+                flowing = machine.state is State.CONTENT and not self._pending
             position += 1
         self._position = position
         return self._take()
@@ -190,10 +202,6 @@ class Parser:
             if self._input == "hybrid":
                 return self._feed_plain(chunk)
             source = self._text = self._source()
-        elif source.__class__ is MarkedText and not source.held and "<" not in chunk and chunk:
-            if self._machine.state is State.CONTENT:
-                source.position += len(chunk)
-                return (TextDelta(chunk),)
         source.feed(chunk)
         return self._take()
 

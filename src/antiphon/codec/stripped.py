@@ -111,6 +111,8 @@ class StrippedText:
 
     def _read_head(self, text: str, *, final: bool) -> _Head | None:
         """The header at the start of ``text``; None if more text is needed to tell."""
+        if not final and len(text) < 4 and " to=".startswith(text):
+            return None
         pieces: list[tuple[int, str]] = []
         lead = 0 if text.startswith(" to=") else len(text) - len(text.lstrip())
         at = lead if lead <= _MAX_LEAD else 0
