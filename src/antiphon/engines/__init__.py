@@ -1,0 +1,1 @@
+"""How to reach each engine raw: prompt ids in, completion ids out. Engines know no API."""
