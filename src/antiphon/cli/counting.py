@@ -22,7 +22,7 @@ _CONTROL: Final = re.compile(r"<\|[a-z_]+(?:\d+\|>|\|>)")
 
 
 class TextEncoder:
-    """Encodes text that arrives in chunks. Memory is bounded by the longest stretch without a cut."""
+    """Encodes text that arrives in chunks, holding back what follows the last cut."""
 
     def __init__(self) -> None:
         self._held: list[str] = []

@@ -25,7 +25,7 @@ _STYLES: Final = {
     "cyan": "36",
 }
 
-# Line feed and tab are left alone. The rest of C0 and C1 could drive the terminal, the bidirectional
+# Line feed and tab are left alone. The rest of C0 and C1 could drive the terminal, bidirectional
 # controls could make a line read as something else.
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
