@@ -35,6 +35,8 @@ _TRAINED_TOOL: Final = re.compile(
     r"(?:functions\.[\w.\-]+|browser\.(?:search|open|find)|python)(?:[{\[]|\Z)"
 )
 _NOBODY: Final = frozenset({"user", "all", ""})
+_CANDIDATES: Final = 8
+"""The last so many words of each kind are tried as recipients."""
 _TYPO: Final = 3
 """Letters glued to a channel word that still count as a slip, not as text."""
 
@@ -117,28 +119,32 @@ class _Reader:
         self.notes: list[Note] = []
         self.marked = False
         self.words = 0
+        self.segment = 0
 
     def read(self) -> Reading:
-        segment = 0
         for found in _LEXEME.finditer(self.text):
             if found.lastindex is None:
                 self._word(found.group(), found.start(), found.end())
                 continue
-            self._end_segment(segment, found.start())
-            segment = found.end()
+            self._end_segment(found.start())
+            self.segment = found.end()
             self.marked = True
             self.slot = "channel" if found.lastindex == 1 else "type"
-        self._end_segment(segment, len(self.text))
+        self._end_segment(len(self.text))
         return self._conclude()
 
-    def _end_segment(self, start: int, end: int) -> None:
-        """Without `<|message|>`, free text runs on to the next control token (R5)."""
-        if not self.context.closed and self.free and self.free[-1][0] >= start:
-            first = next(r for r in self.free if r[0] >= start)
-            self.free = [r for r in self.free if r[0] < start]
-            self.free.append((first[0], end))
+    def _running_on(self) -> bool:
+        """Without `<|message|>`, everything behind the first free word of a segment is text."""
+        return not self.context.closed and bool(self.free) and self.free[-1][0] >= self.segment
+
+    def _end_segment(self, end: int) -> None:
+        """Free text runs on to the next control token (R5)."""
+        if self._running_on():
+            self.free[-1] = (self.free[-1][0], end)
 
     def _word(self, word: str, start: int, end: int) -> None:
+        if self._running_on():
+            return
         self.words += 1
         slot, self.slot = self.slot, "words"
         if slot == "role":
@@ -229,8 +235,6 @@ class _Reader:
             self.slot = "recipient"
             if len(word) > 3:
                 self._recipient_word(word[3:], start + 3, end)
-        elif self._running_on(start):
-            self.free.append((start, end))
         elif self.words == 1 and word == self.role or self.role == Role.ASSISTANT == word:
             if self.words > 1 or not self.context.first:
                 self._note("repeated-role", "R4", start, end)
@@ -246,14 +250,6 @@ class _Reader:
             self._hint(word, start, end)
         else:
             self._free_or_body(word, start, end)
-
-    def _running_on(self, start: int) -> bool:
-        """Without `<|message|>`, everything behind the first free word of a segment is text."""
-        return (
-            not self.context.closed
-            and bool(self.free)
-            and "<|" not in self.text[self.free[-1][1] : start]
-        )
 
     def _free_or_body(self, word: str, start: int, end: int) -> None:
         glued = _GLUED_BODY.match(word)
@@ -366,10 +362,11 @@ class _Reader:
             return recipient
         if len(self.addressed) > 1:
             self._note("repeated-recipient", "R2", *self.addressed[0][1])
-        for word, at in [*reversed(self.addressed), *reversed(self.hinted)]:
+        candidates = [*self.hinted[-_CANDIDATES:], *self.addressed[-_CANDIDATES:]]
+        for word, at in reversed(candidates):
             if name := self._known_recipient(word, at):
                 self.fields["recipient"] = at
-                if not self.addressed:
+                if (word, at) in self.hinted:
                     self._note("unmarked-recipient", "R3", *at)
                 return name
         for word, at in reversed(self.addressed):

@@ -31,6 +31,7 @@ from antiphon.codec.tooltable import ToolTable
 from antiphon.model.content import TextContent
 from antiphon.model.message import Conversation, Message, Role
 from antiphon.vocab import spellings
+from antiphon.vocab.control import CALL, END, RETURN
 
 __all__ = ["MessageSpan", "Parsed", "fold", "parse"]
 
@@ -134,7 +135,9 @@ def parse(
     if isinstance(source, str):
         if input == "auto":
             input = _detect(source)
-    elif not strict and input in ("auto", "ids", "hybrid"):
+    elif strict and input in ("auto", "ids"):
+        return _parse_strictly(source, given)
+    elif input in ("auto", "ids", "hybrid"):
         parsed = _parse_well_formed(source, given, table)
         if parsed is not None:
             return parsed
@@ -184,6 +187,17 @@ def _detect(text: str) -> Input:
     return "stripped" if looks_stripped(text) else "marked"
 
 
+def _parse_strictly(ids: Sequence[int], role: Role | None) -> Parsed:
+    from antiphon.codec.strict import parse_strict
+
+    read = parse_strict(ids, role)
+    return Parsed(
+        [_message(message.header, message.text) for message in read],
+        [_STOPS_BY_ID[message.stop] for message in read],
+        replay=_Replay(ids, role, None, True, "ids"),
+    )
+
+
 # The fast path.
 
 _PIECE: Final = re.compile(
@@ -196,6 +210,7 @@ _STOPS: Final = {
     b"T": Stop.ENDOFTEXT,
     None: Stop.EOF,
 }
+_STOPS_BY_ID: Final = {END: Stop.END, RETURN: Stop.RETURN, CALL: Stop.CALL, None: Stop.EOF}
 _MEMO_ENTRIES: Final = 4096
 _HeaderKey = tuple[bytes, Role | None, bool]
 _HEADERS: Final[dict[_HeaderKey, Header | None]] = {}

@@ -17,7 +17,9 @@ Both count characters, not chunks, so that the way the input is split never chan
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from enum import Enum
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from antiphon.codec.events import (
@@ -117,6 +119,35 @@ class _Atom(NamedTuple):
     token: int
     start: int
     stop: int
+
+
+class _Ruler:
+    """Header characters → input units. A token is the smallest unit of ids."""
+
+    __slots__ = ("_atoms", "_ends")
+
+    def __init__(self, atoms: list[_Atom]) -> None:
+        self._atoms = atoms
+        self._ends: list[int] | None = None
+
+    def units(self, at: Range) -> Range:
+        if self._ends is None:
+            self._ends = list(accumulate([len(atom.text) for atom in self._atoms]))
+        start, stop = at
+        first = bisect_right(self._ends, start)
+        if first == len(self._atoms):
+            end = self._atoms[-1].stop if self._atoms else 0
+            return end, end
+        last = max(first, bisect_left(self._ends, stop))
+        head, tail = self._atoms[first], self._atoms[min(last, len(self._atoms) - 1)]
+        begin = head.start + (start - self._before(first) if _by_char(head) else 0)
+        end = tail.start + stop - self._before(last) if _by_char(tail) else tail.stop
+        return begin, end
+
+    def _before(self, index: int) -> int:
+        """Characters before an atom."""
+        assert self._ends is not None
+        return self._ends[index - 1] if index else 0
 
 
 class Machine:
@@ -268,13 +299,14 @@ class Machine:
         atoms = self._atoms
         begin = atoms[0].start
         held = "".join([atom.text for atom in atoms])
+        ruler = _Ruler(atoms)
         reading = self._read(held[:limit], closed=False)
         body = [held[a:b] for a, b in reading.body]
-        self._note(reading)
+        self._note(reading, ruler)
         if not body:
             reading, body = _NOT_A_HEADER, [held[:limit]]
-        content_start = self._unit(reading.body[0])[0] if reading.body else begin
-        self._start_message(reading, begin, content_start)
+        content_start = ruler.units(reading.body[0])[0] if reading.body else begin
+        self._start_message(reading, ruler, begin, content_start)
         self._content_start = content_start
         if text := "".join(body) + held[limit:]:
             self.events.append(TextDelta(text))
@@ -285,17 +317,18 @@ class Machine:
 
     def _begin(self, start: int, stop: int) -> None:
         reading = self._read("".join([atom.text for atom in self._atoms]), closed=True)
+        ruler = _Ruler(self._atoms)
         begin = self._atoms[0].start if self._atoms else start
-        self._note(reading)
+        self._note(reading, ruler)
         if reading.stray:
             self._stray_message(reading.stray, begin, start)
-        self._start_message(reading, begin, stop)
+        self._start_message(reading, ruler, begin, stop)
         self._content_start = stop
         self._atoms = []
         self._chars = 0
 
-    def _start_message(self, reading: Reading, begin: int, stop: int) -> None:
-        fields = {name: Span(*self._unit(at)) for name, at in reading.fields.items()}
+    def _start_message(self, reading: Reading, ruler: _Ruler, begin: int, stop: int) -> None:
+        fields = {name: Span(*ruler.units(at)) for name, at in reading.fields.items()}
         self.events.append(MessageStart(reading.header, Span(begin, stop), fields))
         self.state = State.CONTENT
         self._first = False
@@ -306,12 +339,13 @@ class Machine:
             return
         held = "".join([atom.text for atom in self._atoms])
         reading = self._read(held, closed=False)
+        ruler = _Ruler(self._atoms)
         begin = self._atoms[0].start
-        if reading.body or (reading.names_message and how not in (Stop.EOF, Stop.RESTART)):
-            self._note(reading)
-            spans = [self._unit(at) for at in reading.body]
+        if reading.body or _stands_alone(reading, how):
+            self._note(reading, ruler)
+            spans = [ruler.units(at) for at in reading.body]
             content_start = spans[0][0] if spans else position
-            self._start_message(reading, begin, content_start)
+            self._start_message(reading, ruler, begin, content_start)
             if body := "".join([held[a:b] for a, b in reading.body]):
                 self.events.append(TextDelta(body))
             self.events.append(MessageEnd(how, Span(content_start, position)))
@@ -354,25 +388,9 @@ class Machine:
             self._memo[key] = reading
         return reading
 
-    def _unit(self, at: Range) -> Range:
-        """Header characters → input units. A token is the smallest unit of ids."""
-        start = stop = None
-        offset = 0
-        for atom in self._atoms:
-            end = offset + len(atom.text)
-            exact = _by_char(atom)
-            if start is None and at[0] < end:
-                start = atom.start + (at[0] - offset if exact else 0)
-            if start is not None and at[1] <= end:
-                stop = atom.start + at[1] - offset if exact else atom.stop
-                break
-            offset = end
-        last = self._atoms[-1].stop
-        return (last if start is None else start, last if stop is None else stop)
-
-    def _note(self, reading: Reading) -> None:
+    def _note(self, reading: Reading, ruler: _Ruler) -> None:
         for note in reading.notes:
-            start, stop = self._unit(note.at)
+            start, stop = ruler.units(note.at)
             self._diagnose(note.code, note.rule, start, stop, note.detail)
 
     def _diagnose(self, code: str, rule: str, start: int, stop: int, detail: str) -> None:
@@ -381,6 +399,13 @@ class Machine:
     def _diagnose_held(self, code: str, rule: str) -> None:
         start = self._atoms[0].start
         self._diagnose(code, rule, start, start, f"no <|message|> within {MAX_HEADER_CHARS}")
+
+
+def _stands_alone(reading: Reading, how: Stop) -> bool:
+    """Whether a header that a stop token ended is an empty message: a call only if it says so."""
+    if reading.header.recipient is not None:
+        return how is Stop.CALL or how is Stop.RETURN
+    return reading.names_message and how is not Stop.EOF and how is not Stop.RESTART
 
 
 def _by_char(atom: _Atom) -> bool:

@@ -32,11 +32,13 @@ _TOOL_WORD: Final = re.compile(
 )
 _HELD_TAIL: Final = 200
 _LONGEST_BOUNDARY: Final = len("assistantcommentary")
+_HEAD_WINDOW: Final = 2048
+"""More than any header this module recognises."""
 _MAX_LEAD: Final = 64
 """White space before a header that is looked past."""
 
 _CHANNEL: Final = re.compile("|".join(_CHANNELS))
-_RECIPIENT: Final = re.compile(r" to=([^\s{\[<\"']*)")
+_RECIPIENT: Final = re.compile(r" to=(assistant(?=commentary|analysis)|[^\s{\[<\"']*)")
 _GLUED_CHANNEL: Final = re.compile(r"(.+?)(commentary|analysis)\Z")
 _TYPE: Final = re.compile(r"\s*(json|code)(?=[\s{\[\"'])")
 _LONGEST_TYPE: Final = 7
@@ -72,32 +74,36 @@ class StrippedText:
         self.position = 0
 
     def feed(self, chunk: str) -> None:
-        self.held += chunk
-        self._advance(final=False)
+        self._advance(self.held + chunk, final=False)
 
     def eof(self) -> None:
-        self._advance(final=True)
+        self._advance(self.held, final=True)
         self._machine.eof(self.position)
 
-    def _advance(self, *, final: bool) -> None:
-        while self.held:
+    def _advance(self, text: str, *, final: bool) -> None:
+        at = 0
+        while at < len(text):
             if self._header:
-                head = self._read_head(self.held, final=final)
+                head = self._read_head(text[at : at + _HEAD_WINDOW], final=final)
                 if head is None:
-                    return
-                self._begin(head)
+                    break
+                at = self._begin(head, text, at)
                 self._header = False
                 continue
-            found = _BOUNDARY.search(self.held)
-            if found and (final or found.end() < len(self.held)):
-                self._pass_on(found.start())
+            found = _BOUNDARY.search(text, at)
+            if found and (final or found.end() < len(text)):
+                self._pass_on(text[at : found.start()])
                 self._machine.break_off(self.position)
                 self._symbol(control.START)
-                self._pass_on(found.end() - found.start())
+                self._pass_on(found.group())
+                at = found.end()
                 self._header = True
                 continue
-            self._pass_on(len(self.held) if final else self._safe(self.held))
-            return
+            end = len(text) if final else max(at, self._safe(text))
+            self._pass_on(text[at:end])
+            at = end
+            break
+        self.held = text[at:]
 
     def _safe(self, text: str) -> int:
         """How much of the text cannot be the beginning of a boundary."""
@@ -118,6 +124,10 @@ class StrippedText:
         at = lead if lead <= _MAX_LEAD else 0
         if lead == len(text) <= _MAX_LEAD and not final:
             return None
+        if text.startswith(_BOUNDARY_WORD, at):
+            at += len(_BOUNDARY_WORD)
+        elif not final and _BOUNDARY_WORD.startswith(text[at:]):
+            return None
         if at:
             pieces.append((0, text[:at]))
         before = _RECIPIENT.match(text, at)
@@ -130,7 +140,10 @@ class StrippedText:
                 pieces.append((0, text[at:name_end]))
                 pieces += ((control.CHANNEL, ""), (0, glued[2]))
                 return self._read_type(text, before.end(), pieces, final=final)
-            return self._read_recipient(text, before, pieces, final=final)
+            if before[1] != _BOUNDARY_WORD:
+                return self._read_recipient(text, before, pieces, final=final)
+            pieces.append((0, text[at : before.end()]))
+            at = before.end()
         if not final and " to=".startswith(text[at:]):
             return None
         channel = _CHANNEL.match(text, at)
@@ -187,21 +200,23 @@ class StrippedText:
             return None
         return _Head(tuple(pieces), at)
 
-    def _begin(self, head: _Head) -> None:
+    def _begin(self, head: _Head, text: str, at: int) -> int:
+        """Pass the header on; return where content begins."""
         for token, piece in head.pieces:
             if token:
                 self._symbol(token)
             elif piece:
-                self._pass_on(len(piece))
+                self._pass_on(piece)
+                at += len(piece)
         self._symbol(control.MESSAGE)
+        return at
 
     def _symbol(self, token: int) -> None:
         self._machine.control(token, self.position, self.position)
 
-    def _pass_on(self, length: int) -> None:
-        if length:
-            text, self.held = self.held[:length], self.held[length:]
-            start, self.position = self.position, self.position + length
+    def _pass_on(self, text: str) -> None:
+        if text:
+            start, self.position = self.position, self.position + len(text)
             self._machine.text(text, start, self.position)
 
 
