@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 import click
 
+from antiphon import __version__
+
 __all__ = ["COMMANDS", "LazyCommand", "app"]
 
 running: str | None = None
@@ -33,6 +35,10 @@ COMMANDS: Final = {
     "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
     "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
 }
+
+
+# mypy: disable-error-code="explicit-override"
+# typing.override is new in Python 3.12.
 
 
 class _LazyGroup(click.Group):
@@ -67,7 +73,7 @@ class _LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Run 'antiphon COMMAND --help' for the options and examples of a command.",
 )
-@click.version_option(package_name="antiphon", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def app(ctx: click.Context) -> None:
     """Work with OpenAI gpt-oss's Harmony format: render, parse and look at conversations.

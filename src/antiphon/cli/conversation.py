@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from antiphon.cli.errors import DataProblem
+from antiphon.cli.errors import DataError
 from antiphon.errors import MessageError
 from antiphon.model.content import ReasoningEffort, SystemContent
 from antiphon.model.json import decode_conversation
@@ -20,13 +20,13 @@ _HEAD, _TAIL = '{"messages":', "}"
 def conversation_from_json(text: str, name: str) -> Conversation:
     """Read an object with ``messages``, or a bare list of messages.
 
-    Raises DataProblem that starts with ``name`` and names the field or the character.
+    Raises DataError that starts with ``name`` and names the field or the character.
     """
     bare = text.lstrip().startswith("[")
     try:
         return decode_conversation(_HEAD + text + _TAIL if bare else text)
     except MessageError as error:
-        raise DataProblem(f"{name}: {_explain(str(error), bare=bare)}") from error
+        raise DataError(f"{name}: {_explain(str(error), bare=bare)}") from error
 
 
 def _explain(message: str, *, bare: bool) -> str:
@@ -40,7 +40,7 @@ def with_effort(conversation: Conversation, effort: ReasoningEffort, name: str) 
     """``conversation`` with ``effort`` in its system message.
 
     A conversation without a system message gets the default one, as gpt-oss was trained with it.
-    Raises DataProblem if the system message is plain text, where no effort can be set.
+    Raises DataError if the system message is plain text, where no effort can be set.
     """
     messages = list(conversation.messages)
     systems = [i for i, message in enumerate(messages) if message.role is Role.SYSTEM]
@@ -56,7 +56,7 @@ def with_effort(conversation: Conversation, effort: ReasoningEffort, name: str) 
                 settings += 1
         messages[i] = msgspec.structs.replace(messages[i], content=tuple(content))
     if not settings:
-        raise DataProblem(
+        raise DataError(
             f"{name}: messages[{systems[0]}]: the system message is plain text, so --effort has"
             " nothing to set; use system_content"
         )

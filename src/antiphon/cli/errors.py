@@ -1,7 +1,7 @@
 """What goes wrong at the command line, and how it is said: one line on stderr, never a traceback.
 
-UsageProblem   exit code 2   the command line is wrong: no such file, two options that clash
-DataProblem    exit code 1   what was read is wrong: not JSON, not UTF-8, a bad field
+CommandLineError   exit code 2   the command line is wrong: no such file, options that clash
+DataError          exit code 1   what was read is wrong: not JSON, not UTF-8, a bad field
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import sys
 
 from antiphon.errors import AntiphonError, MissingExtraError
 
-__all__ = ["DataProblem", "UsageProblem", "one_line", "report"]
+__all__ = ["CommandLineError", "DataError", "one_line", "report"]
 
 _OK, _DATA, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _MAX_LINE = 500
 
 
-class UsageProblem(Exception):
+class CommandLineError(Exception):
     """The command line asks for something that cannot be done."""
 
 
-class DataProblem(Exception):
+class DataError(Exception):
     """The input was read but is wrong. The message says where."""
 
 
@@ -60,9 +60,9 @@ def _escape(character: str) -> str:
 
 
 def _describe(error: BaseException) -> tuple[int | None, str]:
-    if isinstance(error, UsageProblem | MissingExtraError):
+    if isinstance(error, CommandLineError | MissingExtraError):
         return _USAGE, str(error)
-    if isinstance(error, DataProblem | AntiphonError):
+    if isinstance(error, DataError | AntiphonError):
         return _DATA, str(error)
     if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED, "interrupted"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, Literal, NamedTuple
 
-from antiphon.cli.errors import DataProblem
+from antiphon.cli.errors import DataError
 from antiphon.cli.ids import read_ids
 from antiphon.cli.source import Source
 from antiphon.codec.stripped import looks_stripped
@@ -40,7 +40,7 @@ class Feed(NamedTuple):
 def open_feed(source: Source, wanted: str) -> Feed:
     """Read enough of ``source`` to know its kind (unless ``wanted`` says it), and go on from there.
 
-    Raises DataProblem if the input is empty, is not UTF-8, or is not ids where ids are wanted.
+    Raises DataError if the input is empty, is not UTF-8, or is not ids where ids are wanted.
     """
     pieces = source.text()
     seen = ""
@@ -56,7 +56,7 @@ def open_feed(source: Source, wanted: str) -> Feed:
             whole = False
             break
     if whole and not seen.strip():
-        raise DataProblem(f"{source.name}: the input holds nothing but white space")
+        raise DataError(f"{source.name}: the input holds nothing but white space")
     kind = kind or _guess(seen)
     text = chain((seen,), pieces)
     if kind != "ids":

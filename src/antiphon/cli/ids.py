@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from antiphon.cli.errors import DataProblem
+from antiphon.cli.errors import DataError
 from antiphon.vocab.control import LAST_CONTROL_ID
 
 __all__ = ["read_ids"]
@@ -17,7 +17,7 @@ _MAX_DIGITS: Final = 20
 
 
 def read_ids(chunks: Iterable[str], name: str, *, checked: bool = False) -> Iterator[list[int]]:
-    """The ids in ``chunks``, one list a chunk. Raises DataProblem naming the character offset.
+    """The ids in ``chunks``, one list a chunk. Raises DataError naming the character offset.
 
     ``checked`` also refuses ids that are no token; a parser has its own way with those.
     """
@@ -50,11 +50,11 @@ class _Reader:
         text, self._tail = self._tail, ""
         ids = self._take(text)
         if self._bracket == "[":
-            raise DataProblem(
+            raise DataError(
                 f"{self._name}: character {self._offset}: the JSON array of token ids has no end"
             )
         if not self._count:
-            raise DataProblem(f"{self._name}: no token ids found")
+            raise DataError(f"{self._name}: no token ids found")
         return ids
 
     def _take(self, text: str) -> list[int]:
@@ -91,13 +91,13 @@ class _Reader:
     def _check(self, ids: list[int]) -> None:
         for i, token in enumerate(ids):
             if not 0 <= token <= LAST_CONTROL_ID:
-                raise DataProblem(
+                raise DataError(
                     f"{self._name}: id {token} (number {self._count + i}, counted from 0) is not a"
                     f" token; ids go from 0 to {LAST_CONTROL_ID}"
                 )
 
-    def _problem(self, at: int, text: str) -> DataProblem:
+    def _problem(self, at: int, text: str) -> DataError:
         found = text[at : at + 20]
-        return DataProblem(
+        return DataError(
             f"{self._name}: character {self._offset + at}: expected a token id, found {found!r}"
         )

@@ -6,7 +6,7 @@ import click
 
 from antiphon.cli.annotate import Annotator
 from antiphon.cli.blocks import BlockWriter
-from antiphon.cli.errors import DataProblem, UsageProblem
+from antiphon.cli.errors import CommandLineError, DataError
 from antiphon.cli.feeding import INPUTS
 from antiphon.cli.jsonout import JsonWriter
 from antiphon.cli.progress import progress
@@ -69,7 +69,7 @@ def parse(
       antiphon parse --strict --role assistant < completion.txt
     """
     if as_json and as_lines:
-        raise UsageProblem("--json and --jsonl cannot be used together")
+        raise CommandLineError("--json and --jsonl cannot be used together")
     settings = ParserSettings(
         kind, None if role is None else Role(role), read_tools(tools), strict=strict
     )
@@ -88,7 +88,7 @@ def _write_json(session: Session, *, lines: bool) -> None:
             for event in events:
                 writer.event(event)
             terminal.flush()
-    except DataProblem as error:
+    except DataError as error:
         writer.finish(error)
         raise
     writer.finish()

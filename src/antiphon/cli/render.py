@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from antiphon.cli.errors import DataProblem, UsageProblem
+from antiphon.cli.errors import CommandLineError, DataError
 from antiphon.cli.progress import progress
 from antiphon.cli.source import open_source
 from antiphon.cli.terminal import Terminal, printable
@@ -83,11 +83,11 @@ def render(
       echo '[{"role": "user", "content": "Hi"}]' | antiphon render -o text -
     """
     if whole + training + (role is not None) > 1:
-        raise UsageProblem("only one of --whole, --training and --role can be given")
+        raise CommandLineError("only one of --whole, --training and --role can be given")
     with open_source(file) as source, progress(source):
         text = "".join(source.text())
         if not text.strip():
-            raise DataProblem(f"{source.name}: the input holds nothing but white space")
+            raise DataError(f"{source.name}: the input holds nothing but white space")
         conversation = _read(text, source.name, effort)
 
     from antiphon.codec.render import Renderer
@@ -104,7 +104,7 @@ def render(
         else:
             tokens = renderer.for_completion(conversation, role or Role.ASSISTANT, history=history)
     except AntiphonError as error:
-        raise DataProblem(f"{source.name}: {error}") from error
+        raise DataError(f"{source.name}: {error}") from error
     terminal = Terminal()
     if as_json:
         _write_json(terminal, tokens, mask, output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from antiphon.cli.errors import DataProblem
+from antiphon.cli.errors import DataError
 from antiphon.cli.feeding import Chunk, InputKind, open_feed
 from antiphon.cli.source import Source
 from antiphon.codec.events import Event
@@ -28,7 +28,7 @@ class ParserSettings(NamedTuple):
 class Session:
     """Iterates over (raw chunk, its events); the last pair has an empty chunk.
 
-    Raises DataProblem for an input that cannot be read as what it should be, and for what the
+    Raises DataError for an input that cannot be read as what it should be, and for what the
     strict parser refuses.
     """
 
@@ -52,4 +52,4 @@ class Session:
             yield ([] if self.kind == "ids" else ""), self._parser.eof()
         except ParseError as error:
             where = "the end" if error.position is None else f"token {error.position}"
-            raise DataProblem(f"{self._name}: {where}: {error}") from error
+            raise DataError(f"{self._name}: {where}: {error}") from error

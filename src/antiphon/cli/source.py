@@ -12,9 +12,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
-from antiphon.cli.errors import DataProblem, UsageProblem
+from antiphon.cli.errors import CommandLineError, DataError
 
 __all__ = ["CHUNK", "STDIN", "Source", "open_source", "read_text"]
 
@@ -36,17 +37,17 @@ class Source:
         """Told the size of every piece."""
 
     def pieces(self) -> Iterator[bytes]:
-        """What is in the input, piece by piece. Raises DataProblem if it is empty."""
+        """What is in the input, piece by piece. Raises DataError if it is empty."""
         while piece := self._read():
             self.position += len(piece)
             if self.on_read is not None:
                 self.on_read(len(piece))
             yield piece
         if not self.position:
-            raise DataProblem(f"{self.name}: the input is empty")
+            raise DataError(f"{self.name}: the input is empty")
 
     def text(self) -> Iterator[str]:
-        """The input as UTF-8 text, without a byte order mark. Raises DataProblem if it is not."""
+        """The input as UTF-8 text, without a byte order mark. Raises DataError if it is not."""
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
         for piece in self.pieces():
             yield self._decode(decoder, piece)
@@ -57,7 +58,7 @@ class Source:
             return decoder.decode(piece, not piece)
         except UnicodeDecodeError as error:
             at = self.position - len(error.object) + error.start
-            raise DataProblem(
+            raise DataError(
                 f"{self.name}: byte {at} (0x{error.object[error.start]:02x}) is not UTF-8 text; "
                 "is this a binary file?"
             ) from error
@@ -71,7 +72,7 @@ class Source:
 
 @contextmanager
 def open_source(path: str) -> Iterator[Source]:
-    """Open the file ``path``, or standard input for ``-``. Raises UsageProblem if it cannot be."""
+    """Open the file ``path``, or standard input for ``-``. Raises CommandLineError."""
     name = "standard input" if path == STDIN else path
     with _open(path, name) as raw:
         if raw.isatty():
@@ -83,22 +84,22 @@ def open_source(path: str) -> Iterator[Source]:
 def _open(path: str, name: str) -> io.RawIOBase:
     try:
         if path != STDIN:
-            return open(path, "rb", buffering=0)
+            return Path(path).open("rb", buffering=0)
         if sys.stdin is None:
-            raise UsageProblem("standard input is closed")
+            raise CommandLineError("standard input is closed")
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     except (OSError, ValueError) as error:
         raise _cannot_read(name, error) from error
 
 
-def _cannot_read(name: str, error: OSError | ValueError) -> UsageProblem:
+def _cannot_read(name: str, error: OSError | ValueError) -> CommandLineError:
     if isinstance(error, FileNotFoundError):
-        return UsageProblem(f"{name}: no such file")
+        return CommandLineError(f"{name}: no such file")
     if isinstance(error, IsADirectoryError):
-        return UsageProblem(f"{name}: is a directory, not a file")
+        return CommandLineError(f"{name}: is a directory, not a file")
     if isinstance(error, PermissionError):
-        return UsageProblem(f"{name}: permission denied")
-    return UsageProblem(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}")
+        return CommandLineError(f"{name}: permission denied")
+    return CommandLineError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 def read_text(path: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import click
 
-from antiphon.cli.errors import DataProblem
+from antiphon.cli.errors import DataError
 from antiphon.cli.ids import read_ids
 from antiphon.cli.progress import progress
 from antiphon.cli.source import STDIN, Source, open_source
@@ -55,9 +55,9 @@ def tokens(text: str, only_count: bool, as_json: bool, kind: Kind) -> None:
 
 def _encode_argument(text: str, kind: Kind) -> Iterable[int]:
     if not text:
-        raise DataProblem(f"{_ARGUMENT}: the text is empty")
+        raise DataError(f"{_ARGUMENT}: the text is empty")
     if any("\ud800" <= c <= "\udfff" for c in text):
-        raise DataProblem(f"{_ARGUMENT}: not UTF-8 text")
+        raise DataError(f"{_ARGUMENT}: not UTF-8 text")
     return _encode([text], kind, _ARGUMENT)
 
 

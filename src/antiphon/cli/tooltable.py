@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from antiphon.cli.errors import DataProblem, UsageProblem
+from antiphon.cli.errors import CommandLineError, DataError
 from antiphon.cli.source import read_text
 from antiphon.model.tools import BROWSER, FUNCTIONS
 
@@ -27,19 +28,19 @@ def read_tools(value: str | None) -> tuple[str, ...] | None:
     """
     if value is None:
         return None
-    if not (value.endswith(".json") or os.sep in value or os.path.isfile(value)):
+    if not (value.endswith(".json") or os.sep in value or Path(value).is_file()):
         return tuple(q for name in value.split(",") if name.strip() for q in _qualify(name.strip()))
     text, name = read_text(value)
     try:
         content: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise DataProblem(f"--tools {name}: not valid JSON: {error}") from error
+        raise DataError(f"--tools {name}: not valid JSON: {error}") from error
     return _from_json(content, f"--tools {name}")
 
 
 def _qualify(name: str) -> tuple[str, ...]:
     if any(c.isspace() or c in "<>\"'{}[]" for c in name):
-        raise UsageProblem(f"--tools: {name!r} is neither a file nor a tool name")
+        raise CommandLineError(f"--tools: {name!r} is neither a file nor a tool name")
     return _BUILT_IN.get(name) or ((name,) if "." in name else (f"{FUNCTIONS}.{name}",))
 
 
@@ -52,14 +53,14 @@ def _from_json(content: Any, where: str) -> tuple[str, ...]:
         return tuple(q for i, tool in enumerate(content) for q in _tool(tool, f"{where}[{i}]"))
     if isinstance(content, dict):
         return tuple(q for key, space in content.items() for q in _namespace(key, space, where))
-    raise DataProblem(f"{where.removesuffix(': ')}: expected a list of tools or namespaces by name")
+    raise DataError(f"{where.removesuffix(': ')}: expected a list of tools or namespaces by name")
 
 
 def _tool(tool: Any, where: str) -> tuple[str, ...]:
     if isinstance(tool, str):
         return _qualify(tool)
     if not isinstance(tool, dict):
-        raise DataProblem(f"{where}: expected a tool, an object")
+        raise DataError(f"{where}: expected a tool, an object")
     function = tool.get("function")
     named = function if isinstance(function, dict) else tool
     name = named.get("name")
@@ -70,17 +71,17 @@ def _tool(tool: Any, where: str) -> tuple[str, ...]:
     if tool.get("type") == "code_interpreter":
         return ("python",)
     field = "function.name" if isinstance(function, dict) else "name"
-    raise DataProblem(f"{where}.{field}: expected a tool name, a non-empty string")
+    raise DataError(f"{where}.{field}: expected a tool name, a non-empty string")
 
 
 def _namespace(key: str, space: Any, where: str) -> tuple[str, ...]:
     tools = space.get("tools", []) if isinstance(space, dict) else space
     if not isinstance(tools, list):
-        raise DataProblem(f"{where}{key}: expected a namespace, an object with a list of tools")
+        raise DataError(f"{where}{key}: expected a namespace, an object with a list of tools")
     names = []
     for i, tool in enumerate(tools):
         name = tool.get("name") if isinstance(tool, dict) else None
         if not isinstance(name, str) or not name:
-            raise DataProblem(f"{where}{key}.tools[{i}].name: expected a non-empty string")
+            raise DataError(f"{where}{key}.tools[{i}].name: expected a non-empty string")
         names.append(f"{key}.{name}")
     return tuple(names) or (key,)
