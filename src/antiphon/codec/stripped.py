@@ -32,6 +32,15 @@ _TOOL_WORD: Final = re.compile(
 )
 _HELD_TAIL: Final = 200
 _LONGEST_BOUNDARY: Final = len("assistantcommentary")
+_BEGINNINGS: Final = frozenset(
+    boundary[:i]
+    for boundary in (
+        *(_BOUNDARY_WORD + following for following in (*_CHANNELS, " to=")),
+        *("functions.", "browser.search", "browser.open", "browser.find", "python"),
+    )
+    for i in range(1, len(boundary))
+)
+"""Every text that may grow into a boundary; `_TOOL_WORD` takes over where a tool's name is out."""
 _HEAD_WINDOW: Final = 2048
 """More than any header this module recognises."""
 _MAX_LEAD: Final = 64
@@ -111,7 +120,7 @@ class StrippedText:
         if found := _TOOL_WORD.search(text, base):
             return found.start()
         for at in range(max(0, len(text) - _LONGEST_BOUNDARY), len(text)):
-            if _could_be_boundary(text[at:]):
+            if text[at:] in _BEGINNINGS:
                 return at
         return len(text)
 
@@ -218,23 +227,6 @@ class StrippedText:
         if text:
             start, self.position = self.position, self.position + len(text)
             self._machine.text(text, start, self.position)
-
-
-_CONTINUATIONS: Final = (*_CHANNELS, " to=")
-_TOOL_STEMS: Final = frozenset(
-    name[:i]
-    for name in ("functions.", "browser.search", "browser.open", "browser.find", "python")
-    for i in range(1, len(name))
-)
-
-
-def _could_be_boundary(text: str) -> bool:
-    if text in _TOOL_STEMS:
-        return True
-    if len(text) <= len(_BOUNDARY_WORD):
-        return _BOUNDARY_WORD.startswith(text)
-    rest = text[len(_BOUNDARY_WORD) :]
-    return text.startswith(_BOUNDARY_WORD) and any(c.startswith(rest) for c in _CONTINUATIONS)
 
 
 def _could_be_type(text: str) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "END",
     "ENDOFTEXT",
     "FIRST_CONTROL_ID",
+    "GENERATION_STOP_IDS",
     "LAST_CONTROL_ID",
     "MESSAGE",
     "ORDINARY_COUNT",
@@ -63,6 +64,9 @@ CONTROL_IDS: Final[dict[str, int]] = {name: i for i, name in CONTROL_NAMES.items
 
 STOP_IDS: Final = frozenset({RETURN, CALL, END, ENDOFTEXT})
 """The ids that end a message. ``<|endoftext|>`` counts: the model emits it as an end of turn."""
+
+GENERATION_STOP_IDS: Final = frozenset({RETURN, CALL, ENDOFTEXT})
+"""The ids at which an engine has to stop. ``<|end|>`` is none: another message may follow."""
 
 
 def is_control(token: int) -> bool:
