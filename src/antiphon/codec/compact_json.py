@@ -112,5 +112,3 @@ def rust_float(value: float) -> str:
         return f"{sign}0.{'0' * -point}{stripped}"
     tail = f".{stripped[1:]}" if len(stripped) > 1 else ""
     return f"{sign}{stripped[0]}{tail}e{point - 1}"
-
-

@@ -34,9 +34,7 @@ class _HasHeader(Protocol):
 _M = TypeVar("_M", bound=_HasHeader)
 
 
-def surviving(
-    messages: Sequence[_M], policy: History, *, training: bool = False
-) -> Sequence[_M]:
+def surviving(messages: Sequence[_M], policy: History, *, training: bool = False) -> Sequence[_M]:
     """The messages that ``policy`` keeps, in order.
 
     With ``training``, ``guide`` keeps the reasoning of the turn that ends the conversation, because

@@ -35,9 +35,7 @@ class ByIdentity:
         return id(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            type(other) is ByIdentity and other.value is self.value and other.flag == self.flag
-        )
+        return type(other) is ByIdentity and other.value is self.value and other.flag == self.flag
 
 
 class TokenMemo:

@@ -27,9 +27,7 @@ __all__ = [
 ]
 
 _CHANNEL_REQUIRED: Final = " Channel must be included for every message."
-_FUNCTIONS_NOTE: Final = (
-    "\nCalls to these tools must go to the commentary channel: 'functions'."
-)
+_FUNCTIONS_NOTE: Final = "\nCalls to these tools must go to the commentary channel: 'functions'."
 
 
 def rust_lines(text: str) -> list[str]:
@@ -139,9 +137,7 @@ def _namespace(namespace: ToolNamespace, style: PromptStyle) -> str:
     return "\n".join(out)
 
 
-def response_formats_text(
-    formats: Iterable[ResponseFormat], style: PromptStyle = REFERENCE
-) -> str:
+def response_formats_text(formats: Iterable[ResponseFormat], style: PromptStyle = REFERENCE) -> str:
     """The ``# Response Formats`` section: each schema as compact JSON under its name."""
     sections = ["# Response Formats"]
     for item in formats:

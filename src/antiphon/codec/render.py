@@ -201,9 +201,7 @@ class Renderer:
         *,
         training: bool = False,
     ) -> Sequence[Message]:
-        messages = (
-            conversation.messages if isinstance(conversation, Conversation) else conversation
-        )
+        messages = conversation.messages if isinstance(conversation, Conversation) else conversation
         if history is None:
             history = "reference" if self._reference else "guide"
         return surviving(messages, history, training=training)

@@ -15,7 +15,7 @@ from antiphon.errors import SchemaError
 __all__ = ["MAX_SCHEMA_DEPTH", "reference_typescript"]
 
 MAX_SCHEMA_DEPTH: Final = 128
-"""Deepest nesting of a schema. The reference stops at 128 levels of JSON, so never deeper."""
+"""Deepest nesting of a schema, in levels of JSON. The reference stops at 128, wrapping included."""
 
 _SIMPLE: Final = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean"}
 
@@ -29,7 +29,7 @@ def _convert(schema: object, indent: str, depth: int) -> str:
     if not isinstance(schema, dict):
         return "any"
     if depth <= 0:
-        raise SchemaError(f"a schema is nested deeper than {MAX_SCHEMA_DEPTH} levels")
+        raise SchemaError(f"a schema is nested deeper than {MAX_SCHEMA_DEPTH} levels of JSON")
     variants = schema.get("oneOf")
     if isinstance(variants, list | tuple):
         return "".join([f"\n{indent} | {_variant(v, indent, depth)}" for v in variants])
@@ -46,7 +46,7 @@ def _convert(schema: object, indent: str, depth: int) -> str:
         return _SIMPLE.get(kind, "any")
     if isinstance(kind, list | tuple):
         words = ["number" if k == "integer" else str(k) for k in kind if isinstance(k, str)]
-        return " | ".join(words) or "any"
+        return " | ".join(words) if words else "any"
     return "any"
 
 
@@ -84,7 +84,7 @@ def _property(
     if isinstance(variants, list | tuple):
         _one_of_property(out, key, schema, variants, optional, indent, depth)
         return
-    shown = _convert(value, indent + "    ", depth - 1)
+    shown = _convert(value, indent + "    ", depth - 2)
     null = " | null" if schema.get("nullable") is True and "null" not in shown else ""
     comment = ""
     if "default" in schema and "oneOf" not in schema:
@@ -125,7 +125,7 @@ def _one_of_property(
 def _variant(
     variant: object, indent: str, depth: int, *, skip: str | None = None, quote_enum: bool = True
 ) -> str:
-    shown = _convert(variant, indent + "   ", depth - 1)
+    shown = _convert(variant, indent + "   ", depth - 2)
     if not isinstance(variant, dict):
         return shown
     if variant.get("nullable") is True and "null" not in shown:

@@ -1,0 +1,56 @@
+"""The reference dialect against the reference library itself, on generated input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from antiphon.codec.render import Renderer
+from antiphon.model.json import message_from_builtins
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "differential"))
+import generate
+
+SEED = 20_251_105
+
+
+def run(reference: Any, seeds: range) -> None:
+    """Render generated conversations both ways, in all three manners."""
+    inner = reference._inner
+    renderer = Renderer(dialect="reference", check=False)
+    for seed in seeds:
+        rng = Random(seed)
+        value = generate.conversation(rng)
+        text = json.dumps(value)
+        messages = [message_from_builtins(m) for m in value["messages"]]
+        drop = rng.random() < 0.6
+        history: Any = "reference" if drop else "keep"
+        role = rng.choice(["assistant", "user", "tool", "system", "developer"])
+        config = {"auto_drop_analysis": drop}
+        expected = inner.render_conversation(text, config)
+        assert renderer.conversation(messages, history=history) == expected, seed
+        completion = inner.render_conversation_for_completion(text, role, config)
+        assert renderer.for_completion(messages, role, history=history) == completion, seed
+        sample = renderer.for_training(messages, history=history)
+        assert sample.tokens == inner.render_conversation_for_training(text, config), seed
+        assert len(sample.mask) == len(sample.tokens)
+        if messages:
+            options = {"conversation_has_function_tools": drop}
+            one = inner.render(json.dumps(value["messages"][0]), options)
+            assert renderer.message(messages[0], has_function_tools=drop) == one, seed
+
+
+def test_generated_conversations_render_as_the_reference_does(reference_encoding: Any) -> None:
+    run(reference_encoding, range(SEED, SEED + 400))
+
+
+@pytest.mark.slow
+def test_twenty_thousand_conversations_render_as_the_reference_does(
+    reference_encoding: Any,
+) -> None:
+    run(reference_encoding, range(SEED, SEED + 20_000))
