@@ -22,9 +22,14 @@ _CONTROL: Final = re.compile(r"<\|[a-z_]+(?:\d+\|>|\|>)")
 
 
 class TextEncoder:
-    """Encodes text that arrives in chunks, holding back what follows the last cut."""
+    """Encodes text that arrives in chunks, holding back what follows the last cut.
 
-    def __init__(self) -> None:
+    ``batch`` characters are collected before there is a look for a cut.
+    """
+
+    def __init__(self, *, batch: int = _BATCH) -> None:
+        self._batch = batch
+        self._look_at = batch
         self._held: list[str] = []
         self._size = 0
 
@@ -32,10 +37,11 @@ class TextEncoder:
         """The ids that are certain now."""
         self._held.append(text)
         self._size += len(text)
-        if self._size < _BATCH:
+        if self._size < self._look_at:
             return []
         text = "".join(self._held)
         end = _last_cut(text)
+        self._look_at = self._batch if end else 2 * self._look_at
         self._held = [text[end:]]
         self._size = len(text) - end
         return default_tokenizer().encode(text[:end]) if end else []
@@ -43,7 +49,7 @@ class TextEncoder:
     def finish(self) -> list[int]:
         """The rest. The encoder is ready for another text afterwards."""
         text = "".join(self._held)
-        self._held, self._size = [], 0
+        self._held, self._size, self._look_at = [], 0, self._batch
         return default_tokenizer().encode(text) if text else []
 
 

@@ -87,14 +87,13 @@ def run_demo(view: View, *, effort: str = "medium") -> None:
 
     Raises EngineError or MissingExtraError; the server is gone in every case.
     """
-    from antiphon.engines.llama_server.process import LlamaServer
-    from antiphon.engines.tiny.model import MODEL_NAME, tiny_model
+    from antiphon.engines.tiny.model import MODEL_NAME, tiny_server
 
     begin = time.monotonic()
     with view.preparing():
-        model = tiny_model(view.progress)
+        server = tiny_server(view.progress)
         view.progress("starting llama.cpp's server", 0.0)
-        server = LlamaServer(model, alias=MODEL_NAME, context=4096, parallel=1).start()
+        server.start()
     with server:
         view.ready(MODEL_NAME, server.url, time.monotonic() - begin)
         usages = asyncio.run(_converse(server.url, view, effort))
