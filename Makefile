@@ -1,0 +1,68 @@
+# One command a job, the same at hand and in CI. They make what they need in .venv and keep it there.
+# Needs Python 3.11 to 3.13 and make. Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+FUZZ_SECONDS ?= 600
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+NEEDS := pyproject.toml constraints.txt src/antiphon/__init__.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench fuzz clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## Talk to a tiny gpt-oss of our own in a real engine, live
+	@$(BIN)/antiphon demo $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests (ARGS='-k word' for some of them)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-slow: $(VENV)/.dev ## Run the long tests: wide differential runs, real engines, packaging
+	$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)
+
+check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/codec.py $(ARGS)
+
+fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
+	$(BIN)/python fuzz/parse.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"antiphon needs Python 3.11 or newer, this is %d.%d; try: make PYTHON=python3.12" \
+		% sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(NEEDS) | $(VENV)/bin/python
+	@echo "Installing antiphon[local] into $(VENV)"
+	@$(PIP) --editable '.[local]'
+	@touch $@
+
+$(VENV)/.dev: $(NEEDS) | $(VENV)/bin/python
+	$(PIP) pip
+	$(PIP) --editable '.[all]' --group dev
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	$(PIP) --group fuzz
+	@touch $@
