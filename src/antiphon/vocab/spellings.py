@@ -1,6 +1,6 @@
-"""Token ids → bytes for a whole completion at once, with control tokens still recognisable.
+"""Fast tables over token ids: bytes of a whole completion at once, and text of one token at a time.
 
-Every ordinary token gives its bytes. A control token gives a *marker*: the byte 0xFF, which occurs
+`join`: every ordinary token gives its bytes. A control token gives a *marker*: the byte 0xFF, which occurs
 in no valid UTF-8, and a letter that says which one it is, so that the control tokens of a joined
 completion are found by ``bytes.find`` and ``re`` at memory speed::
 
@@ -10,12 +10,15 @@ completion are found by ``bytes.find`` and ``re`` at memory speed::
 
 One ordinary token, id 187, is the raw byte 0xFF; a completion that holds it, or an id that is not
 in the vocabulary, has no joined form, and its reader falls back to token by token.
+
+`complete_texts`: what a streaming parser indexes with each token it is fed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from operator import index, itemgetter
 from typing import Final
 
@@ -40,8 +43,10 @@ __all__ = [
     "RAW_FF",
     "RETURN",
     "START",
+    "complete_texts",
     "join",
     "named",
+    "no_texts",
 ]
 
 MARK: Final = b"\xff"
@@ -71,7 +76,9 @@ _LETTERED: Final = {
     control.CALL: CALL,
     control.ENDOFTEXT: ENDOFTEXT,
 }
-_NAMES: Final = {marker: CONTROL_NAMES[i].encode() for i, marker in _LETTERED.items()} | {OTHER: b""}
+_NAMES: Final = {marker: CONTROL_NAMES[i].encode() for i, marker in _LETTERED.items()} | {
+    OTHER: b""
+}
 _MARKER: Final = re.compile(rb"\xff.", re.DOTALL)
 
 _SHORT_LIVED: Final = 4_000
@@ -136,3 +143,19 @@ def join(ids: Sequence[int]) -> bytes | None:
 def named(data: bytes) -> bytes:
     """``data`` with every marker replaced by the name of its control token."""
     return _MARKER.sub(lambda found: _NAMES[found.group()], data) if MARK in data else data
+
+
+@cache
+def complete_texts() -> list[str | None]:
+    """One shared list, index = id: the text of tokens that are whole characters, else None.
+
+    Every entry starts as None. Whoever decodes such an ordinary token stores its text; control
+    tokens are never stored. Negative ids down to -201,089 index None entries.
+    """
+    return [None] * (2 * (LAST_CONTROL_ID + 1))
+
+
+@cache
+def no_texts() -> list[str | None]:
+    """A list of `complete_texts`'s length that stays all None, to put in its place for a while."""
+    return [None] * (2 * (LAST_CONTROL_ID + 1))
