@@ -50,3 +50,31 @@ def reference_encoding(reference_vocabulary: Path) -> Any:
             del os.environ["TIKTOKEN_ENCODINGS_BASE"]
         else:
             os.environ["TIKTOKEN_ENCODINGS_BASE"] = before
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for the tiny model, built once a run and shared by its worker processes."""
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    return base / "antiphon-cache"
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(tiny_cache: Path) -> Path:
+    """The tiny model as a GGUF."""
+    for package in ("aiohttp", "gguf", "numpy", "xllamacpp"):
+        pytest.importorskip(package)
+    from antiphon.engines.tiny.model import tiny_model
+
+    return tiny_model(directory=tiny_cache)
+
+
+@pytest.fixture(scope="session")
+def llama_server(tiny_model_path: Path) -> Any:
+    """The URL of a running llama.cpp server with the tiny model: two requests of 4096 tokens."""
+    from antiphon.engines.llama_server.process import LlamaServer
+
+    with LlamaServer(tiny_model_path, context=4096, parallel=2, threads=1) as server:
+        yield server.url

@@ -101,11 +101,12 @@ class LlamaServerEngine:
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
         if self._session is None:
-            # No limit on connections: how many requests may run is for the caller to say.
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
                 timeout=self._timeout,
-                connector=aiohttp.TCPConnector(limit=0),
+                # The server closes a connection after a stream without saying so beforehand, so
+                # none is used twice; how many requests may run at a time is for the caller to say.
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
             )
         reader = _Reader(self.name)
         try:

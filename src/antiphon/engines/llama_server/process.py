@@ -40,7 +40,8 @@ _log = logging.getLogger(__name__)
 
 
 class LlamaServer:
-    """A llama.cpp server of our own, on a free port of this computer. Use it in a ``with``.
+    """A llama.cpp server of our own, on a free port of this computer. A ``with`` starts it if it
+    has not been started, and stops it.
 
     ``context`` is tokens for each of the ``parallel`` requests it serves at a time; ``threads``
     None leaves their number to llama.cpp. ``verbosity`` is llama.cpp's: 1 errors, 2 warnings,
@@ -98,7 +99,7 @@ class LlamaServer:
         return list(self._lines)
 
     def __enter__(self) -> LlamaServer:
-        return self.start()
+        return self if self._url is not None else self.start()
 
     def __exit__(
         self,
