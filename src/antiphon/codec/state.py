@@ -259,6 +259,8 @@ class Machine:
         if token == control.START:
             self.open_header(token, start, stop)
         else:
+            # Words without a known channel behind this belong with the text before it.
+            self._first = True
             self.state = State.HEADER
             self.hold(token, start, stop)
 
