@@ -60,7 +60,8 @@ ROWS = [
     Row(
         "2",
         "a channel token never becomes part of a recipient, tools declared or not",
-        '<|channel|>commentary to=assistant<|channel|>analysis<|message|>{"command":"./test"}<|call|>',
+        "<|channel|>commentary to=assistant<|channel|>analysis<|message|>"
+        '{"command":"./test"}<|call|>',
         ("exec",),
         [thought('{"command":"./test"}', "<|call|>")],
         {"repeated-channel", "addressed-to-itself"},
@@ -102,7 +103,8 @@ ROWS = [
     Row(
         "7",
         "a qualified name in the channel's place is a call",
-        '<|channel|>functions.read<|channel|>commentary to=assistant json<|message|>{"a":1}<|call|>',
+        "<|channel|>functions.read<|channel|>commentary to=assistant json<|message|>"
+        '{"a":1}<|call|>',
         None,
         [call("functions.read", '{"a":1}', "json")],
         {"unmarked-recipient"},
@@ -457,7 +459,8 @@ ROWS = [
     Row(
         "50",
         "any number of messages",
-        "<|channel|>analysis<|message|>t<|end|>" + "<|start|>assistant<|channel|>analysis<|message|>u<|end|>" * 5
+        "<|channel|>analysis<|message|>t<|end|>"
+        + "<|start|>assistant<|channel|>analysis<|message|>u<|end|>" * 5
         + _THEN_FINAL,
         None,
         [thought("t"), *[thought("u")] * 5, answer("hi")],
@@ -477,7 +480,10 @@ ROWS = [
         "<|channel|>commentary to=functions.f<|message|>{}<|call|>"
         "<|start|>functions.f to=assistant<|channel|>commentary<|message|>42<|end|>",
         ("f",),
-        [call("functions.f"), Read("tool:functions.f", "commentary", "assistant", None, "42", "<|end|>")],
+        [
+            call("functions.f"),
+            Read("tool:functions.f", "commentary", "assistant", None, "42", "<|end|>"),
+        ],
         set(),
     ),
     Row(
@@ -523,7 +529,8 @@ ROWS = [
     Row(
         "62",
         "a header cut off by the token limit is no content",
-        _THOUGHT + "<|start|>assistant to=functions.get_weather<|channel|>commentary <|constrain|>json",
+        _THOUGHT
+        + "<|start|>assistant to=functions.get_weather<|channel|>commentary <|constrain|>json",
         ("get_weather",),
         [thought("t")],
         {"truncated-header"},
@@ -598,7 +605,7 @@ STRIPPED_ROWS = [
     ),
     (
         "56b",
-        'commentary to=functions.f json{}functions.f to=assistantcommentary42',
+        "commentary to=functions.f json{}functions.f to=assistantcommentary42",
         [
             call("functions.f", "{}", JSON, stop="restart"),
             Read("tool:functions.f", "commentary", "assistant", None, "42", "eof"),

@@ -20,7 +20,9 @@ STREAMS: list[dict[str, Any]] = json.loads(
 )
 
 
-@pytest.mark.parametrize("stream", STREAMS, ids=[f"#{s['number']}: {s['written']}" for s in STREAMS])
+@pytest.mark.parametrize(
+    "stream", STREAMS, ids=[f"#{s['number']}: {s['written']}" for s in STREAMS]
+)
 def test_stream_is_read(stream: dict[str, Any]) -> None:
     parsed = parse(stream["ids"], role=stream["role"])
     assert [list(read) for read in as_reads(parsed)] == stream["total"]
@@ -28,7 +30,9 @@ def test_stream_is_read(stream: dict[str, Any]) -> None:
     assert as_reads(feed_one_by_one(stream["ids"], stream["role"], None)) == as_reads(parsed)
 
 
-@pytest.mark.parametrize("stream", STREAMS, ids=[f"#{s['number']}: {s['written']}" for s in STREAMS])
+@pytest.mark.parametrize(
+    "stream", STREAMS, ids=[f"#{s['number']}: {s['written']}" for s in STREAMS]
+)
 def test_no_word_of_a_stream_is_lost(stream: dict[str, Any]) -> None:
     """Every letter comes back in a text, a header field, or the diagnostic that names it."""
     parsed = parse(stream["ids"], role=stream["role"])

@@ -36,7 +36,9 @@ def test_row_37_and_48_a_call_without_recipient_is_adopted_if_one_tool_fits() ->
     tools = functions(
         Tool("list_files", "", _object(path="string")), Tool("add", "", _object(a="integer"))
     )
-    parsed = parse(encode('<|channel|>commentary<|message|>{\n "path": "/"}<|end|>'), role="assistant")
+    parsed = parse(
+        encode('<|channel|>commentary<|message|>{\n "path": "/"}<|end|>'), role="assistant"
+    )
     (adopted,) = adopt_calls(parsed.messages, tools)
     assert adopted == Message.call("functions.list_files", '{\n "path": "/"}')
     unfit = Message.preamble('{"path": 1}')
@@ -108,7 +110,9 @@ def test_rows_68_to_73_arguments_reach_the_caller_as_the_model_wrote_them(row: i
         72: "error parsing tool call",
         73: '{"q":"Lima??"}"',
     }[row]
-    written = f"<|channel|>commentary to=functions.f <|constrain|>json<|message|>{arguments}<|call|>"
+    written = (
+        f"<|channel|>commentary to=functions.f <|constrain|>json<|message|>{arguments}<|call|>"
+    )
     messages, _ = read(written, tools=("f",))
     assert [(m.recipient, m.text) for m in messages] == [("functions.f", arguments)]
 
@@ -145,7 +149,9 @@ def test_a_header_without_end_becomes_text_at_the_limit() -> None:
 
 
 def test_conversation_of_a_parse_renders_again() -> None:
-    ids = encode("<|channel|>analysis<|message|>t<|end|><|start|>assistant<|channel|>final<|message|>a")
+    ids = encode(
+        "<|channel|>analysis<|message|>t<|end|><|start|>assistant<|channel|>final<|message|>a"
+    )
     conversation = parse(ids, role="assistant").conversation
     assert isinstance(conversation, Conversation)
     assert Renderer(dialect="reference").conversation(conversation, history="keep")

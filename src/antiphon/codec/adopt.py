@@ -32,9 +32,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 
 
-def adopt_calls(
-    messages: Sequence[Message], tools: Mapping[str, ToolNamespace]
-) -> list[Message]:
+def adopt_calls(messages: Sequence[Message], tools: Mapping[str, ToolNamespace]) -> list[Message]:
     """The messages, with those that `adopt_call` understands replaced by calls."""
     return [adopt_call(message, tools) or message for message in messages]
 
@@ -71,7 +69,9 @@ def _unwrap(value: dict[str, Any], schemas: Mapping[str, Any]) -> tuple[str | No
         wrapped = [value[key] for key in _WRAPPED_ARGUMENTS if key in value]
         if len(named) == 1 and len(wrapped) == 1 and isinstance(wrapped[0], dict | str):
             arguments = wrapped[0]
-            text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+            text = (
+                arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+            )
             return named[0], text
     return None, ""
 

@@ -11,7 +11,16 @@ import msgspec
 
 from antiphon.model.message import Author, Role
 
-__all__ = ["Diagnostic", "Event", "Header", "MessageEnd", "MessageStart", "Span", "Stop", "TextDelta"]
+__all__ = [
+    "Diagnostic",
+    "Event",
+    "Header",
+    "MessageEnd",
+    "MessageStart",
+    "Span",
+    "Stop",
+    "TextDelta",
+]
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, overload
 
 import msgspec
 
@@ -17,7 +17,6 @@ from antiphon.codec.events import (
     Diagnostic,
     Event,
     Header,
-    MessageEnd,
     MessageStart,
     Span,
     Stop,
@@ -87,7 +86,11 @@ class Parsed(Sequence[Message]):
     def conversation(self) -> Conversation:
         return Conversation(tuple(self.messages))
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Message]: ...
+    def __getitem__(self, index: int | slice) -> Message | list[Message]:
         return self.messages[index]
 
     def __len__(self) -> int:
@@ -268,4 +271,3 @@ def _clean_header(key: _HeaderKey, tools: ToolTable | None) -> Header | None:
             return None
     reading = read_header(text, HeaderContext(role, True, first, tools))
     return None if reading.notes or reading.stray else reading.header
-

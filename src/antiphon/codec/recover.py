@@ -7,7 +7,15 @@ from typing import Final, NamedTuple
 
 from antiphon.model.message import Role
 
-__all__ = ["ROLES", "TYPES", "ChannelReading", "RoleReading", "is_channel", "read_channel", "read_role"]
+__all__ = [
+    "ROLES",
+    "TYPES",
+    "ChannelReading",
+    "RoleReading",
+    "is_channel",
+    "read_channel",
+    "read_role",
+]
 
 ROLES: Final = {role.value: role for role in Role}
 TYPES: Final = frozenset({"json", "code", "text"})
@@ -56,7 +64,7 @@ def read_channel(word: str) -> ChannelReading | None:
 
 
 def _one_edit_apart(a: str, b: str) -> bool:
-    """Whether one letter inserted, left out, changed or swapped with its neighbour makes a into b."""
+    """Whether one letter put in, left out, changed or swapped with the next makes a into b."""
     if abs(len(a) - len(b)) > 1:
         return False
     start = 0

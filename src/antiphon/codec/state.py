@@ -9,19 +9,19 @@ HEADER   after `<|start|>`, or after a control token that implies one. Text and 
          held until the header is over.
 CONTENT  after `<|message|>`. Text is passed on as it comes.
 
-Every symbol is legal in every state: `TRANSITIONS` says what happens. The rules (R1 to R8) are those
-of docs/recovery.md. Two limits keep memory bounded and text flowing: held text that cannot be a
-header any more is released after `EARLY_TEXT_CHARS` characters, any header after `MAX_HEADER_CHARS`.
-Both count characters, not chunks, so that the way the input is split never changes the result.
+Every symbol is legal in every state: `TRANSITIONS` says what happens. The rules (R1 to R8) are
+those of docs/recovery.md. Two limits keep memory bounded and text flowing: held text that cannot
+be a header any more is released after `EARLY_TEXT_CHARS` characters, any header after
+`MAX_HEADER_CHARS`. Both count characters, not chunks, so that the way the input is split never
+changes the result.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from enum import Enum
-from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Final
 
+from antiphon.codec.diagnostics import CODES
 from antiphon.codec.events import (
     Diagnostic,
     Event,
@@ -32,7 +32,8 @@ from antiphon.codec.events import (
     Stop,
     TextDelta,
 )
-from antiphon.codec.header import HeaderContext, Range, Reading, read_header, starts_like_header
+from antiphon.codec.header import HeaderContext, Reading, read_header, starts_like_header
+from antiphon.codec.ruler import Atom, Ruler
 from antiphon.codec.tooltable import ToolTable
 from antiphon.model.message import Author, Role
 from antiphon.vocab import control
@@ -112,44 +113,6 @@ _STOPS: Final = {
 }
 
 
-class _Atom(NamedTuple):
-    """A held piece of a header; ``token`` is 0 for text."""
-
-    text: str
-    token: int
-    start: int
-    stop: int
-
-
-class _Ruler:
-    """Header characters → input units. A token is the smallest unit of ids."""
-
-    __slots__ = ("_atoms", "_ends")
-
-    def __init__(self, atoms: list[_Atom]) -> None:
-        self._atoms = atoms
-        self._ends: list[int] | None = None
-
-    def units(self, at: Range) -> Range:
-        if self._ends is None:
-            self._ends = list(accumulate([len(atom.text) for atom in self._atoms]))
-        start, stop = at
-        first = bisect_right(self._ends, start)
-        if first == len(self._atoms):
-            end = self._atoms[-1].stop if self._atoms else 0
-            return end, end
-        last = max(first, bisect_left(self._ends, stop))
-        head, tail = self._atoms[first], self._atoms[min(last, len(self._atoms) - 1)]
-        begin = head.start + (start - self._before(first) if _by_char(head) else 0)
-        end = tail.start + stop - self._before(last) if _by_char(tail) else tail.stop
-        return begin, end
-
-    def _before(self, index: int) -> int:
-        """Characters before an atom."""
-        assert self._ends is not None
-        return self._ends[index - 1] if index else 0
-
-
 class Machine:
     """Symbols in, events out. ``events`` collects them; the caller takes them away.
 
@@ -175,7 +138,7 @@ class Machine:
         self._tools = tools
         self._role: Role | None = role or Role.ASSISTANT
         self._first = True
-        self._atoms: list[_Atom] = []
+        self._atoms: list[Atom] = []
         self._chars = 0
         self._probed = False
         self._content_start = 0
@@ -213,12 +176,12 @@ class Machine:
         """`<|start|>`: whatever was held is over, a header that names its role begins (R4)."""
         self._close(Stop.RESTART, start)
         self.state, self._role = State.HEADER, None
-        self._atoms.append(_Atom("", token, start, stop))
+        self._atoms.append(Atom("", token, start, stop))
 
     def imply_header(self, token: int, start: int, stop: int) -> None:
         """`<|channel|>` without `<|start|>role` after a finished message (R4)."""
         if not self._first:
-            self._diagnose("missing-start", "R4", start, stop, control.control_name(token))
+            self._diagnose("missing-start", start, stop, control.control_name(token))
         self.state = State.HEADER
         self.hold(token, start, stop)
 
@@ -230,17 +193,17 @@ class Machine:
             self.drop(token, start, stop)
 
     def hold(self, token: int, start: int, stop: int) -> None:
-        self._atoms.append(_Atom(control.control_name(token), token, start, stop))
+        self._atoms.append(Atom(control.control_name(token), token, start, stop))
         self._count(len(control.control_name(token)))
 
     def drop(self, token: int, start: int, stop: int) -> None:
         """A control token that means nothing here: noted, and not part of any header."""
-        self._diagnose("stray-control-token", "R6", start, stop, control.control_name(token))
+        self._diagnose("stray-control-token", start, stop, control.control_name(token))
 
     def begin_content(self, token: int, start: int, stop: int) -> None:
         """`<|message|>`: read the header, begin the message."""
         if self.state is State.GAP and not self._first:
-            self._diagnose("missing-start", "R4", start, stop, control.control_name(token))
+            self._diagnose("missing-start", start, stop, control.control_name(token))
         self._begin(start, stop)
 
     def stop_header(self, token: int, start: int, stop: int) -> None:
@@ -249,12 +212,12 @@ class Machine:
         if self._atoms:
             self._close(how, start)
         elif token:
-            self._diagnose("stray-control-token", "R6", start, stop, control.control_name(token))
+            self._diagnose("stray-control-token", start, stop, control.control_name(token))
         self._reset()
 
     def restart(self, token: int, start: int, stop: int) -> None:
         """`<|start|>` or `<|channel|>` inside content: the stop token is missing (R4)."""
-        self._diagnose("missing-stop", "R4", start, stop, control.control_name(token))
+        self._diagnose("missing-stop", start, stop, control.control_name(token))
         self._end(Stop.RESTART, start)
         if token == control.START:
             self.open_header(token, start, stop)
@@ -267,7 +230,7 @@ class Machine:
     def spell_out(self, token: int, start: int, stop: int) -> None:
         """A control token with no meaning in content stays as text, as in the reference (R1)."""
         name = control.control_name(token)
-        self._diagnose("control-token-in-content", "R1", start, stop, name)
+        self._diagnose("control-token-in-content", start, stop, name)
         self.events.append(TextDelta(name))
 
     def end(self, token: int, start: int, stop: int) -> None:
@@ -278,10 +241,10 @@ class Machine:
     def _hold_text(self, text: str, start: int, stop: int) -> None:
         last = self._atoms[-1] if self._atoms else None
         by_char = stop - start == len(text)
-        if by_char and last and not last.token and last.stop == start and _by_char(last):
-            self._atoms[-1] = _Atom(last.text + text, 0, last.start, stop)
+        if by_char and last and not last.token and last.stop == start and last.by_char:
+            self._atoms[-1] = Atom(last.text + text, 0, last.start, stop)
         else:
-            self._atoms.append(_Atom(text, 0, start, stop))
+            self._atoms.append(Atom(text, 0, start, stop))
         self._count(len(text))
 
     def _count(self, chars: int) -> None:
@@ -293,7 +256,7 @@ class Machine:
                 self._release(EARLY_TEXT_CHARS)
                 return
         if self._chars >= MAX_HEADER_CHARS:
-            self._diagnose_held("header-too-long", "R5")
+            self._diagnose_held("header-too-long")
             self._release(MAX_HEADER_CHARS)
 
     def _release(self, limit: int) -> None:
@@ -301,7 +264,7 @@ class Machine:
         atoms = self._atoms
         begin = atoms[0].start
         held = "".join([atom.text for atom in atoms])
-        ruler = _Ruler(atoms)
+        ruler = Ruler(atoms)
         reading = self._read(held[:limit], closed=False)
         body = [held[a:b] for a, b in reading.body]
         self._note(reading, ruler)
@@ -319,7 +282,7 @@ class Machine:
 
     def _begin(self, start: int, stop: int) -> None:
         reading = self._read("".join([atom.text for atom in self._atoms]), closed=True)
-        ruler = _Ruler(self._atoms)
+        ruler = Ruler(self._atoms)
         begin = self._atoms[0].start if self._atoms else start
         self._note(reading, ruler)
         if reading.stray:
@@ -329,7 +292,7 @@ class Machine:
         self._atoms = []
         self._chars = 0
 
-    def _start_message(self, reading: Reading, ruler: _Ruler, begin: int, stop: int) -> None:
+    def _start_message(self, reading: Reading, ruler: Ruler, begin: int, stop: int) -> None:
         fields = {name: Span(*ruler.units(at)) for name, at in reading.fields.items()}
         self.events.append(MessageStart(reading.header, Span(begin, stop), fields))
         self.state = State.CONTENT
@@ -341,7 +304,7 @@ class Machine:
             return
         held = "".join([atom.text for atom in self._atoms])
         reading = self._read(held, closed=False)
-        ruler = _Ruler(self._atoms)
+        ruler = Ruler(self._atoms)
         begin = self._atoms[0].start
         if reading.body or _stands_alone(reading, how):
             self._note(reading, ruler)
@@ -353,12 +316,12 @@ class Machine:
             self.events.append(MessageEnd(how, Span(content_start, position)))
         elif held.strip():
             code = "truncated-header" if how is Stop.EOF else "empty-header"
-            self._diagnose(code, "R5", begin, position, held)
+            self._diagnose(code, begin, position, held)
         elif held:
-            self._diagnose("stray-white-space", "R1", begin, position, held)
+            self._diagnose("stray-white-space", begin, position, held)
         elif self._atoms[0].token:
             code = "truncated-header" if how is Stop.EOF else "empty-header"
-            self._diagnose(code, "R4", begin, position, control.control_name(control.START))
+            self._diagnose(code, begin, position, control.control_name(control.START))
         self._reset()
 
     def _end(self, how: Stop, position: int) -> None:
@@ -390,17 +353,17 @@ class Machine:
             self._memo[key] = reading
         return reading
 
-    def _note(self, reading: Reading, ruler: _Ruler) -> None:
+    def _note(self, reading: Reading, ruler: Ruler) -> None:
         for note in reading.notes:
             start, stop = ruler.units(note.at)
-            self._diagnose(note.code, note.rule, start, stop, note.detail)
+            self._diagnose(note.code, start, stop, note.detail)
 
-    def _diagnose(self, code: str, rule: str, start: int, stop: int, detail: str) -> None:
-        self.events.append(Diagnostic(code, rule, Span(start, stop), detail))
+    def _diagnose(self, code: str, start: int, stop: int, detail: str) -> None:
+        self.events.append(Diagnostic(code, CODES[code][0], Span(start, stop), detail))
 
-    def _diagnose_held(self, code: str, rule: str) -> None:
+    def _diagnose_held(self, code: str) -> None:
         start = self._atoms[0].start
-        self._diagnose(code, rule, start, start, f"no <|message|> within {MAX_HEADER_CHARS}")
+        self._diagnose(code, start, start, f"no <|message|> within {MAX_HEADER_CHARS}")
 
 
 def _stands_alone(reading: Reading, how: Stop) -> bool:
@@ -408,10 +371,6 @@ def _stands_alone(reading: Reading, how: Stop) -> bool:
     if reading.header.recipient is not None:
         return how is Stop.CALL or how is Stop.RETURN
     return reading.names_message and how is not Stop.EOF and how is not Stop.RESTART
-
-
-def _by_char(atom: _Atom) -> bool:
-    return not atom.token and atom.stop - atom.start == len(atom.text)
 
 
 _MemoKey = tuple[str, Role | None, bool, bool]

@@ -10,6 +10,7 @@ from codecs import utf_8_decode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
+from antiphon.codec.diagnostics import CODES
 from antiphon.codec.events import Diagnostic, Event, Span, TextDelta
 from antiphon.codec.state import Machine, State
 from antiphon.codec.text import MarkedText
@@ -106,11 +107,11 @@ class Parser:
         if events is not None:
             self._position += 1
             return events
-        if chunk.__class__ is str:
-            if self._flowing and chunk and "<" not in chunk:  # type: ignore[operator]
-                self._text.position += len(chunk)  # type: ignore[arg-type, union-attr]
-                return (TextDelta(chunk),)  # type: ignore[arg-type]
-            return self._feed_text(chunk)  # type: ignore[arg-type]
+        if isinstance(chunk, str):
+            if self._flowing and chunk and "<" not in chunk:
+                self._text.position += len(chunk)  # type: ignore[union-attr]
+                return (TextDelta(chunk),)
+            return self._feed_text(chunk)
         return self._feed_ids((chunk,) if isinstance(chunk, int) else chunk)
 
     def eof(self) -> Sequence[Event]:
@@ -184,7 +185,8 @@ class Parser:
     def _unknown(self, token: int, position: int) -> None:
         """An id outside the vocabulary is one U+FFFD; what follows is read on."""
         where = Span(position, position + 1)
-        self._machine.events.append(Diagnostic("unknown-token", "R1", where, str(token)))
+        rule = CODES["unknown-token"][0]
+        self._machine.events.append(Diagnostic("unknown-token", rule, where, str(token)))
         self._machine.text("\ufffd", position, position + 1)
 
     def _flush(self, position: int) -> None:

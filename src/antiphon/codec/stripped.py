@@ -1,9 +1,9 @@
 """Text in, machine symbols out: stripped text, which an engine has robbed of its control tokens.
 
-`<|channel|>analysis<|message|>We need…<|end|><|start|>assistant<|channel|>final<|message|>Hi` arrives as
-`analysisWe need…assistantfinalHi`. Boundaries are guessed: the word `assistant` glued to a channel or
-followed by ` to=`. An answer that quotes such a thing is split where it should not be; nothing in
-the text could tell. Prefer ids, or marked text, wherever an engine gives them.
+`<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hi` arrives
+as `analysisHm.assistantfinalHi`. Boundaries are guessed: the word `assistant` glued to a channel
+or followed by ` to=`. An answer that quotes such a thing is split where it should not be; nothing
+in the text could tell. Prefer ids, or marked text, wherever an engine gives them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _BOUNDARY: Final = re.compile(
 )
 _BOUNDARY_WORD: Final = "assistant"
 _TOOL_WORD: Final = re.compile(
-    r"(?:functions\.[\w.\-]{0,128}|browser\.(?:search|open|find)|python)(?: (?:t(?:o(?:=\w{0,24})?)?)?)?\Z"
+    r"(?:functions\.[\w.\-]{0,128}|browser\.(?:search|open|find)|python)"
+    r"(?: (?:t(?:o(?:=\w{0,24})?)?)?)?\Z"
 )
 _HELD_TAIL: Final = 200
 _LONGEST_BOUNDARY: Final = len("assistantcommentary")
@@ -199,7 +200,7 @@ class StrippedText:
     ) -> _Head | None:
         rest = text[at : at + _LONGEST_TYPE]
         if found := _TYPE.match(text, at):
-            if not spaced or found.end() < len(text) and text[found.end()] in "{[":
+            if not spaced or (found.end() < len(text) and text[found.end()] in "{["):
                 pieces.append((0, text[at : found.start(1)]))
                 if found[1] == "json":
                     pieces.append((control.CONSTRAIN, ""))

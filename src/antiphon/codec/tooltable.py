@@ -1,7 +1,7 @@
 """Which tools are on offer, and which of them a recipient means (recovery rule R3).
 
-A model writes `functions.f`, `f`, `Functions.F`, `functions.fjson`, `functions.web search`. A call is
-accepted only if what it wrote means exactly one declared tool.
+A model writes `functions.f`, `f`, `Functions.F`, `functions.fjson`, `functions.web search`. A call
+is accepted only if what it wrote means exactly one declared tool.
 """
 
 from __future__ import annotations

@@ -100,5 +100,4 @@ class DeveloperContent(msgspec.Struct, frozen=True):
     response_formats: tuple[ResponseFormat, ...] = ()
 
 
-
 Content = TextContent | SystemContent | DeveloperContent
