@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +192,16 @@ def test_more_headers_than_are_remembered_parse_all_the_same() -> None:
     parser = StrictParser()
     parser.feed_many(ids)
     assert [m.header.channel for m in parser.messages] == expected
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_a_copy_of_a_parser_goes_on_where_the_parser_stood(at: int) -> None:
+    broken = [BYTES[bytes([b])] for b in (0xF0, 0x9F, 0x41)]
+    ids = [*OPENING, HELLO, *broken, 201_089, HELLO, END]
+    parser = StrictParser(Role.ASSISTANT)
+    parser.feed_many(ids[:at])
+    copies = [copy.deepcopy(parser), pickle.loads(pickle.dumps(parser))]
+    parser.feed_many(ids[at:])
+    for twin in copies:
+        twin.feed_many(ids[at:])
+        assert twin.messages == parser.messages

@@ -69,6 +69,9 @@ class StrictParser:
     ``delta`` is the text that the last token completed, or None. As in the reference, deltas lag
     behind broken UTF-8 and what is still missing when a message ends is in no delta; the deltas of
     a message are always a prefix of its text.
+
+    A caller in a hurry may look the token up in ``texts``: if it finds a string there, appending it
+    to ``parts`` is all that `feed` would do, but for ``delta`` and ``position``.
     """
 
     __slots__ = (
@@ -77,7 +80,6 @@ class StrictParser:
         "_joined_parts",
         "_lost",
         "_pending",
-        "_texts",
         "delta",
         "header",
         "lenient",
@@ -86,6 +88,7 @@ class StrictParser:
         "parts",
         "position",
         "state",
+        "texts",
     )
 
     def __init__(self, role: Role | None = None, *, lenient: bool = False) -> None:
@@ -106,7 +109,17 @@ class StrictParser:
         self._lost = False
         self._joined = ""
         self._joined_parts = 0
-        self._texts = spellings.no_texts()
+        self.texts = spellings.no_texts()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but ``texts``, which is shared by all parsers of a process."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "texts"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        plain = self.state is _CONTENT and not self._pending and not self._lost
+        self.texts = spellings.complete_texts() if plain else spellings.no_texts()
 
     @property
     def header_ids(self) -> list[int]:
@@ -133,7 +146,7 @@ class StrictParser:
         self.position += 1
         if token >= 0:
             try:
-                delta = self._texts[token]
+                delta = self.texts[token]
             except IndexError:
                 delta = None
             if delta is not None:
@@ -193,7 +206,7 @@ class StrictParser:
         self.next_role = None
         self.header = header
         self.state = _CONTENT
-        self._texts = spellings.complete_texts()
+        self.texts = spellings.complete_texts()
 
     def _close_header(self, stop: int) -> None:
         if self.next_role is not None and self._header_ids:
@@ -219,7 +232,7 @@ class StrictParser:
         spelling = token_bytes(token)
         if spelling is None:
             self._lost = True
-            self._texts = spellings.no_texts()
+            self.texts = spellings.no_texts()
             return
         data = self._pending + spelling
         try:
@@ -231,13 +244,13 @@ class StrictParser:
             else:
                 delta += _REPLACEMENT
                 self._pending = data[error.end :]
-            self._texts = spellings.no_texts() if self._pending else spellings.complete_texts()
+            self.texts = spellings.no_texts() if self._pending else spellings.complete_texts()
         else:
             if self._pending:
                 self._pending = b""
-                self._texts = spellings.complete_texts()
+                self.texts = spellings.complete_texts()
             elif token < ORDINARY_COUNT:
-                self._texts[token] = delta
+                self.texts[token] = delta
         if delta:
             self.delta = delta
             self.parts.append(delta)
@@ -256,7 +269,7 @@ class StrictParser:
         self._lost = False
         self._joined = ""
         self._joined_parts = 0
-        self._texts = spellings.no_texts()
+        self.texts = spellings.no_texts()
         self.state = _EXPECT_START
 
 

@@ -1,4 +1,4 @@
-"""Fast tables over token ids: bytes of a whole completion at once, and text of one token at a time.
+"""Fast tables over token ids: the bytes of a whole completion at once, the text of one token.
 
 `join`: every ordinary token gives its bytes. A control token gives a *marker*: the byte 0xFF, which occurs
 in no valid UTF-8, and a letter that says which one it is, so that the control tokens of a joined
