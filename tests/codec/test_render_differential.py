@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from tests.differential import generate
 
 from antiphon.codec.render import Renderer
 from antiphon.model.json import message_from_builtins
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "differential"))
-import generate
 
 SEED = 20_251_105
 

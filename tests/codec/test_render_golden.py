@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -31,7 +31,7 @@ def tokens_of(renderer: Renderer, case: dict[str, Any]) -> list[int]:
     messages = [message_from_builtins(m) for m in value["messages"]]
     role = args.pop(0) if method == "render_conversation_for_completion" else "assistant"
     drop = (args[0] if args else {}).get("auto_drop_analysis", True)
-    history = "reference" if drop else "keep"
+    history: Literal["reference", "keep"] = "reference" if drop else "keep"
     if method == "render_conversation_for_completion":
         return renderer.for_completion(messages, role, history=history)
     if method == "render_conversation_for_training":

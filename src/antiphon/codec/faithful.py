@@ -53,6 +53,7 @@ _BOUNDS: Final = (
     "minProperties",
     "maxProperties",
 )
+_BOUND_SET: Final = frozenset(_BOUNDS)
 _MACHINE_BOUNDS: Final = frozenset(
     sign * (2**bits - less) for bits in (31, 32, 53, 63, 64) for less in (0, 1) for sign in (1, -1)
 )
@@ -266,6 +267,8 @@ class _Writer:
         description = view.schema.get("description")
         if isinstance(description, str) and description != skip:
             notes.append(" ".join(comment_lines(description)))
+        if view.inner is not None:
+            notes.append(" ".join(comment_lines(view.inner)))
         if "default" in view.schema:
             quote = not in_property or not _list(view.schema, "enum")
             notes.append(self._default(view.schema["default"], quote))
@@ -330,6 +333,8 @@ class _Writer:
 
     def _in_lines(self, schema: dict[str, Any]) -> bool:
         """Whether a property's type is a choice written one variant a line."""
+        if "oneOf" not in schema and "anyOf" not in schema:
+            return False
         if "const" in schema or _enum(schema) or _list(schema, "allOf") or schema.get("properties"):
             return False
         if isinstance(schema.get("oneOf"), list | tuple):
@@ -390,9 +395,11 @@ class _Writer:
 
     def _literal(self, value: object) -> str | None:
         try:
-            text = compact_json(value).translate(_BREAKS)
+            text = compact_json(value)
         except SchemaError:
             return None
+        if not text.isascii():
+            text = text.translate(_BREAKS)
         return text if self._afford(len(text)) else None
 
     def _default(self, value: object, quote: bool) -> str:
@@ -403,6 +410,8 @@ class _Writer:
 
     def _bounds(self, schema: dict[str, Any]) -> str:
         """Formats and limits in words, but for those that only name a machine integer."""
+        if _BOUND_SET.isdisjoint(schema):
+            return ""
         found = []
         is_tuple = "prefixItems" in schema  # which shows its length
         for key in _BOUNDS:
@@ -443,11 +452,15 @@ def _list(schema: dict[str, Any], key: str) -> list[Any]:
 
 def _enum(schema: dict[str, Any]) -> list[Any]:
     """The values of ``enum`` that the schema's own ``type`` allows."""
+    values = schema.get("enum")
+    if not values or not isinstance(values, list | tuple):
+        return []
     kind = schema.get("type")
+    if kind == "string":
+        return [v for v in values if isinstance(v, str)]
     kinds = (
         {kind} if isinstance(kind, str) else {k for k in _list(schema, "type") if type(k) is str}
     )
-    values = _list(schema, "enum")
     return [v for v in values if not kinds or _kinds(v) & kinds]
 
 

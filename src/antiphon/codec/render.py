@@ -174,7 +174,11 @@ class Renderer:
         last = len(messages) - 1
         goes_on = False
         for i, message in enumerate(messages):
-            part = self._checked(message, flag, i)
+            try:
+                part = self._message(message, flag)
+            except MessageError:
+                check_message(message, where=f"messages[{i}].")
+                raise
             if message.role != Role.ASSISTANT:
                 tokens += part
                 mask += bytes(len(part))
@@ -218,28 +222,31 @@ class Renderer:
             if tokens is None:
                 if flag is None:
                     flag = has_function_tools(messages)
-                tokens = self._checked(message, flag, i)
+                try:
+                    tokens = self._fresh(message, flag)
+                except MessageError:
+                    check_message(message, where=f"messages[{i}].")
+                    raise
             out += tokens
         return out
 
-    def _checked(self, message: Message, flag: bool, index: int) -> list[int]:
-        try:
-            return self._message(message, flag)
-        except MessageError:
-            check_message(message, where=f"messages[{index}].")
-            raise
-
     def _message(self, message: Message, flag: bool) -> list[int]:
+        try:
+            tokens = self._memo.get(message)
+        except TypeError:
+            tokens = None
+        return self._fresh(message, flag) if tokens is None else tokens
+
+    def _fresh(self, message: Message, flag: bool) -> list[int]:
+        """A message that is not in the memo as it is."""
+        texts: list[str] = []
         for part in message.content:
             if type(part) is not TextContent:
                 return self._with_settings(message, flag)
-        tokens = self._memo.get(message)
-        if tokens is None:
-            texts = [part.text for part in message.content if type(part) is TextContent]
-            tokens = self._assemble(
-                self._header_of(message)[0], texts, self._stop(message.role, message.recipient)
-            )
-            self._memo.put(message, tokens)
+            texts.append(part.text)
+        header = self._header_of(message)[0]
+        tokens = self._assemble(header, texts, self._stop(message.author.role, message.recipient))
+        self._memo.put(message, tokens)
         return tokens
 
     def _with_settings(self, message: Message, flag: bool) -> list[int]:
