@@ -25,3 +25,17 @@ def test_every_code_and_rule_is_documented() -> None:
 def test_codes_are_exactly_those_in_use() -> None:
     used = {code for source in SOURCES for code in re.findall(r'"([a-z]+(?:-[a-z]+)+)"', source)}
     assert used == set(CODES)
+
+
+def test_the_state_diagram_is_drawn_from_the_table() -> None:
+    import runpy
+
+    tool = runpy.run_path(str(ROOT / "tools/state_diagram.py"))
+    assert (ROOT / "docs/recovery.md").read_text() == tool["page_with_diagram"]()
+
+
+def test_every_symbol_is_legal_in_every_state() -> None:
+    from antiphon.codec.state import TRANSITIONS, Machine, State, Symbol
+
+    assert set(TRANSITIONS) == {(state, symbol) for state in State for symbol in Symbol}
+    assert all(callable(getattr(Machine, action)) for action in TRANSITIONS.values())

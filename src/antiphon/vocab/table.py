@@ -40,12 +40,12 @@ class Vocabulary(NamedTuple):
 def vocabulary() -> Vocabulary:
     """Read, check and unpack the vocabulary. Raises VocabularyError if it is missing or damaged."""
     import hashlib
+    import os
     import zlib
-    from pathlib import Path
 
-    path = Path(__file__).with_name("data") / DATA_FILE
     try:
-        data = zlib.decompress(path.read_bytes())
+        with open(os.path.join(os.path.dirname(__file__), "data", DATA_FILE), "rb") as file:
+            data = zlib.decompress(file.read())
     except (OSError, zlib.error) as error:
         raise VocabularyError(
             f"cannot read the vocabulary file {DATA_FILE}: {error}; reinstall antiphon"
