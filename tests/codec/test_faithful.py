@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.differential import generate
 
-from antiphon.codec.faithful import MAX_FAITHFUL_CHARS, comment_lines, faithful_typescript
+from antiphon.codec.faithful import (
+    FAITHFUL,
+    MAX_FAITHFUL_CHARS,
+    comment_lines,
+    faithful_typescript,
+)
+from antiphon.codec.prompt import tools_text
 from antiphon.codec.typescript import reference_typescript
+from antiphon.model.tools import Tool, functions
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "schema_ts.json"
 CASES = json.loads(GOLDEN.read_text("utf-8"))
@@ -253,6 +260,14 @@ def test_definitions_that_double_at_each_level_stay_within_the_size_limit() -> N
         for i in range(40)
     }
     assert len(shown({"$ref": "#/$defs/T0"}, **definitions)) < 4 * MAX_FAITHFUL_CHARS
+
+
+def test_the_tools_of_one_message_share_the_size_limit() -> None:
+    anything = {"anyOf": [{"$ref": "#"}] * 2}
+    doubling = {"type": "object", "additionalProperties": {"type": "array", "items": anything}}
+    wide = {"type": "object", "properties": {f"p{i}": doubling for i in range(2_000)}}
+    tools = functions(*[Tool(f"f{i}", "", wide) for i in range(50)])
+    assert len(tools_text(tools, FAITHFUL)) < 4 * MAX_FAITHFUL_CHARS
 
 
 def test_a_huge_description_beyond_the_size_limit_is_left_out() -> None:

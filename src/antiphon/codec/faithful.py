@@ -11,7 +11,7 @@ It is total: any value gives a type. What is nested too deep, or beyond the size
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from antiphon.codec.compact_json import compact_json
@@ -28,12 +28,12 @@ __all__ = [
 ]
 
 MAX_FAITHFUL_CHARS: Final = 1 << 19
-"""Size limit of one type, approximately: as much text as fills a context of gpt-oss."""
+"""Size limit of the types of one tool table, roughly: text that fills a context of gpt-oss."""
 
 MAX_FAITHFUL_DEPTH: Final = 100
 """Deepest nesting that is written out, in levels of JSON: fifty nested objects."""
 
-_NODE_CHARS: Final = 16
+_NODE_CHARS: Final = 32
 """What each place of a schema counts besides its text."""
 
 _ATOM, _INTERSECTION, _UNION = range(3)
@@ -103,9 +103,34 @@ class _Type(NamedTuple):
 _ANY: Final = _Type("any")
 
 
+class _Budget:
+    """What is left to spend on the types of one tool table."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_FAITHFUL_CHARS
+
+    def afford(self, chars: int) -> bool:
+        """Spend ``chars``, or everything that is left if that is not enough."""
+        if self.left < chars:
+            self.left = 0
+            return False
+        self.left -= chars
+        return True
+
+
 def faithful_typescript(schema: object) -> str:
     """The TypeScript type of ``schema``. Never raises for a JSON value."""
-    return _Writer(schema).type_at(schema, "", MAX_FAITHFUL_DEPTH, ("#",)).text
+    return _table_types()(schema)
+
+
+def _table_types() -> Callable[[object], str]:
+    """A writer for the types of one tool table, which share one size limit."""
+    budget = _Budget()
+    return lambda schema: (
+        _Writer(schema, budget).type_at(schema, "", MAX_FAITHFUL_DEPTH, ("#",)).text
+    )
 
 
 def comment_lines(text: str) -> list[str]:
@@ -113,15 +138,15 @@ def comment_lines(text: str) -> list[str]:
     return text.splitlines()
 
 
-FAITHFUL: Final = PromptStyle(faithful_typescript, comment_lines)
+FAITHFUL: Final = PromptStyle(_table_types, comment_lines)
 
 
 class _Writer:
     """Writes one schema document."""
 
-    def __init__(self, root: object) -> None:
+    def __init__(self, root: object, budget: _Budget) -> None:
         self._refs = References(root)
-        self._left = MAX_FAITHFUL_CHARS
+        self._afford = budget.afford
 
     # Types
 
@@ -423,13 +448,6 @@ class _Writer:
             shown = value if isinstance(value, str) else self._literal(value)
             found.append(f"{key}: {shown}")
         return " ".join(comment_lines(", ".join(found)))
-
-    def _afford(self, chars: int) -> bool:
-        if self._left < chars:
-            self._left = 0
-            return False
-        self._left -= chars
-        return True
 
 
 def _nullable(shape: _Type, schema: object) -> _Type:

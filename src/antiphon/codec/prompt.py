@@ -7,7 +7,7 @@ caller passes in, and in how comments are split into lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.codec.compact_json import compact_json
 from antiphon.codec.typescript import reference_typescript
@@ -39,19 +39,15 @@ def rust_lines(text: str) -> list[str]:
     return lines
 
 
-class PromptStyle:
+class PromptStyle(NamedTuple):
     """How one dialect writes parameter types and splits comments."""
 
-    __slots__ = ("lines", "typescript")
-
-    def __init__(
-        self, typescript: Callable[[object], str], lines: Callable[[str], list[str]]
-    ) -> None:
-        self.typescript: Final = typescript
-        self.lines: Final = lines
+    types: Callable[[], Callable[[object], str]]
+    """Makes the writer of types for one tool table, which may bound the table as a whole."""
+    lines: Callable[[str], list[str]]
 
 
-REFERENCE: Final = PromptStyle(reference_typescript, rust_lines)
+REFERENCE: Final = PromptStyle(lambda: reference_typescript, rust_lines)
 """Byte for byte what the reference library writes."""
 
 
@@ -117,10 +113,14 @@ def developer_text(content: DeveloperContent, *, style: PromptStyle = REFERENCE)
 
 def tools_text(tools: dict[str, ToolNamespace], style: PromptStyle = REFERENCE) -> str:
     """The ``# Tools`` section, namespaces in the order of their keys (rule 2.5)."""
-    return "\n\n".join(["# Tools", *(_namespace(tools[key], style) for key in sorted(tools))])
+    typescript = style.types()
+    sections = [_namespace(tools[key], style, typescript) for key in sorted(tools)]
+    return "\n\n".join(["# Tools", *sections])
 
 
-def _namespace(namespace: ToolNamespace, style: PromptStyle) -> str:
+def _namespace(
+    namespace: ToolNamespace, style: PromptStyle, typescript: Callable[[object], str]
+) -> str:
     name = namespace.name
     out = [f"## {name}\n"]
     prefix = "// " if namespace.tools else ""
@@ -132,7 +132,7 @@ def _namespace(namespace: ToolNamespace, style: PromptStyle) -> str:
             if tool.parameters is None:
                 out.append(f"type {tool.name} = () => any;\n")
             else:
-                out.append(f"type {tool.name} = (_: {style.typescript(tool.parameters)}) => any;\n")
+                out.append(f"type {tool.name} = (_: {typescript(tool.parameters)}) => any;\n")
         out.append(f"}} // namespace {name}")
     return "\n".join(out)
 
