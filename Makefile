@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 NEEDS := pyproject.toml constraints.txt src/antiphon/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench fuzz clean
+.PHONY: help demo test test-slow check format docs bench fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 format: $(VENV)/.dev ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev ## Write the generated parts of the documentation
+	$(BIN)/python tools/docs/cli_help.py
+	$(BIN)/python tools/docs/module_table.py
 
 bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/codec.py $(ARGS)
