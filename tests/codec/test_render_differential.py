@@ -50,3 +50,34 @@ def test_twenty_thousand_conversations_render_as_the_reference_does(
     reference_encoding: Any,
 ) -> None:
     run(reference_encoding, range(SEED, SEED + 20_000))
+
+
+def run_schemas(reference: Any, seeds: range) -> None:
+    """Write generated schemas both ways, twenty a developer message."""
+    renderer = Renderer(dialect="reference", check=False, memo_tokens=0)
+    for first in range(seeds.start, seeds.stop, 20):
+        made = [generate.schema(Random(seed), 5) for seed in range(first, first + 20)]
+        tools = [
+            {"name": f"f{seed}", "description": "", "parameters": schema}
+            for seed, schema in enumerate(made, first)
+            if isinstance(schema, dict)
+        ]
+        namespaces = {"functions": {"name": "functions", "tools": tools}}
+        content = [{"type": "developer_content", "tools": namespaces}]
+        value = {"role": "developer", "content": content}
+        options = {"conversation_has_function_tools": False}
+        expected = reference._inner.render(json.dumps(value), options)
+        assert renderer.message(message_from_builtins(value)) == expected, first
+
+
+def test_generated_schemas_are_written_as_the_reference_writes_them(
+    reference_encoding: Any,
+) -> None:
+    run_schemas(reference_encoding, range(SEED, SEED + 1_000))
+
+
+@pytest.mark.slow
+def test_twenty_thousand_schemas_are_written_as_the_reference_writes_them(
+    reference_encoding: Any,
+) -> None:
+    run_schemas(reference_encoding, range(SEED, SEED + 20_000))
