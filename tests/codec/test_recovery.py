@@ -9,7 +9,7 @@ from recovery_rows import ROWS, STRIPPED_ROWS, Read, Row
 from antiphon.codec.adopt import adopt_calls
 from antiphon.codec.parse import parse
 from antiphon.codec.render import Renderer
-from antiphon.codec.state import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
+from antiphon.codec.limits import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
 from antiphon.codec.stream import Parser
 from antiphon.model.message import Conversation, Message
 from antiphon.model.tools import Tool, functions

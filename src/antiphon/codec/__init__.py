@@ -1,1 +1,1 @@
-"""Messages ↔ tokens: rendering, parsing, schemas, grammars. Pure: no I/O, no clock, no framework."""
+"""Messages ↔ tokens: rendering, parsing, schemas, grammars. No I/O, no clock, no framework."""

@@ -33,18 +33,13 @@ from antiphon.codec.events import (
     TextDelta,
 )
 from antiphon.codec.header import HeaderContext, Reading, read_header, starts_like_header
+from antiphon.codec.limits import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
 from antiphon.codec.ruler import Atom, Ruler
 from antiphon.codec.tooltable import ToolTable
 from antiphon.model.message import Author, Role
 from antiphon.vocab import control
 
 __all__ = ["EARLY_TEXT_CHARS", "MAX_HEADER_CHARS", "TRANSITIONS", "Machine", "State", "Symbol"]
-
-MAX_HEADER_CHARS: Final = 4096
-"""A header longer than this is text whose `<|message|>` never came. Real ones are below 700."""
-
-EARLY_TEXT_CHARS: Final = 64
-"""Text outside a message that does not start like a header is released after this many."""
 
 _MEMO_ENTRIES: Final = 4096
 _STRAY: Final = Header(Author(Role.ASSISTANT), "analysis")
@@ -379,4 +374,4 @@ _SHARED_MEMO: Final[dict[_MemoKey, Reading]] = {}
 
 def _memo_for(tools: ToolTable | None) -> dict[_MemoKey, Reading]:
     """Readings depend on the tool table, so only machines without one share theirs."""
-    return _SHARED_MEMO if tools is None else {}
+    return _SHARED_MEMO if tools is None else tools.readings

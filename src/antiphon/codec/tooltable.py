@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from antiphon.model.tools import FUNCTIONS, ToolNamespace
 
@@ -29,9 +29,13 @@ def tool_names(tools: Mapping[str, ToolNamespace]) -> tuple[str, ...]:
 
 
 class ToolTable:
-    """Declared recipients. A bare name means the `functions` namespace, but for the built-ins."""
+    """Declared recipients. A bare name means the `functions` namespace, but for the built-ins.
 
-    __slots__ = ("_folded", "names")
+    Reading a header depends on the table, so the parser keeps what it has read with it: use one
+    table for many completions.
+    """
+
+    __slots__ = ("_folded", "headers", "names", "readings")
 
     def __init__(self, tools: Iterable[str] | Mapping[str, ToolNamespace]) -> None:
         given = tool_names(tools) if isinstance(tools, Mapping) else tools
@@ -43,6 +47,8 @@ class ToolTable:
             for key in {_fold(name), _fold(name.removeprefix(_PREFIX))}:
                 folded[key] = name if folded.get(key, name) == name else None
         self._folded = folded
+        self.headers: dict[Any, Any] = {}
+        self.readings: dict[Any, Any] = {}
 
     def match(self, written: str) -> str | None:
         """The one declared recipient that ``written`` means, or None."""

@@ -17,7 +17,7 @@ from antiphon.model.tools import ToolNamespace
 __all__ = ["check_conversation", "check_header", "check_message", "check_tools"]
 
 MAX_FIELD_CHARS: Final = 512
-"""Longest header value accepted. The parser's header limit is well above a header of such fields."""
+"""Longest header value accepted. The header limit is well above a header of such fields."""
 
 _CONSTRAIN: Final = "<|constrain|>"
 _UNSAFE: Final = re.compile(r"\s|<\||[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
