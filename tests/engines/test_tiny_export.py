@@ -62,7 +62,8 @@ def test_merges_build_every_token_of_two_bytes_or_more(model: Any) -> None:
     merged = set()
     for merge in field(model, "tokenizer.ggml.merges"):
         left, right = merge.split(" ")
-        assert left in known and right in known
+        assert left in known
+        assert right in known
         merged.add(left + right)
     assert merged == {text for text in texts if len(text) > 1}
 
@@ -82,7 +83,7 @@ def test_learned_rows_come_from_the_weights_and_the_rest_is_codes(
     rows = gguf.dequantize(table.data, table.tensor_type)
     weights = np.load(WEIGHTS)
     learned = weights[key].astype(np.float32)
-    # Q8_0 keeps a 16-bit scale for each block of 32: 1/254 of the largest, and the scale's rounding.
+    # Q8_0: 1/254 of the largest in a block, and the rounding of its 16-bit scale.
     largest = np.abs(learned).max(axis=1, keepdims=True)
     assert (np.abs(rows[weights["seen"]] - learned) <= largest / 220).all()
 

@@ -33,9 +33,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         server = start(settings)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
         say(answer, error=f"{type(error).__name__}: {error}")
-        os._exit(1)
+        # An orderly exit, because llama.cpp's log is written by a thread that it waits for.
+        sys.exit(1)
     say(answer, url=server.listening_address)
     while os.read(0, 4096):
         pass

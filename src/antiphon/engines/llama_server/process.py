@@ -159,7 +159,7 @@ class LlamaServer:
     def _keep(self) -> None:
         """The life of the server, from start to end; runs in the thread its life is tied to."""
         try:
-            process = self._process = subprocess.Popen(
+            process = self._process = subprocess.Popen(  # noqa: S603 - our own file
                 [sys.executable, "-P", os.fspath(_CHILD)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -169,13 +169,16 @@ class LlamaServer:
         except OSError as error:
             self._answer.put({"error": f"{sys.executable}: {error.strerror or error}"})
             return
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         if self._stopping:
             process.kill()
         reader = threading.Thread(target=self._read_log, args=(process.stderr,), daemon=True)
         reader.start()
         try:
-            process.stdin.write(json.dumps({**self._settings, "parent": os.getpid()}).encode() + b"\n")
+            settings = {**self._settings, "parent": os.getpid()}
+            process.stdin.write(json.dumps(settings).encode() + b"\n")
             process.stdin.flush()
         except OSError:
             pass  # It is gone already; its exit says why.
@@ -183,7 +186,10 @@ class LlamaServer:
         if line.endswith(b"\n"):
             answer: dict[str, str] = json.loads(line)
             if "error" in answer:
-                process.wait()
+                try:
+                    process.wait(STOP_TIMEOUT)
+                except subprocess.TimeoutExpired:
+                    process.kill()
                 reader.join()
                 answer["error"] = f"{self._cause()} ({answer['error']})"
             self._answer.put(answer)

@@ -31,9 +31,9 @@ def cache_directory() -> Path:
         return Path(chosen).expanduser().absolute()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "antiphon"
-    base = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification: a relative path there is invalid and ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "antiphon"
+    return (base if base.is_absolute() else Path.home() / ".cache") / "antiphon"
 
 
 def cached_file(

@@ -121,9 +121,7 @@ def _add_vocabulary(writer: GGUFWriter, texts: list[str], pairs: list[str]) -> N
     writer.add_add_bos_token(False)
 
 
-def _add_tables(
-    writer: GGUFWriter, arrays: Mapping[str, NDArray[Any]], progress: Progress
-) -> None:
+def _add_tables(writer: GGUFWriter, arrays: Mapping[str, NDArray[Any]], progress: Progress) -> None:
     """The input and output tables: codes, overwritten by the learned rows."""
     from gguf import GGMLQuantizationType, quantize
 
