@@ -55,7 +55,7 @@ def _usual_headers() -> dict[_HeaderKey, Header | None]:
 def read_well_formed(
     ids: Sequence[int], role: Role | None, tools: ToolTable | None
 ) -> tuple[list[Message], list[Stop]] | None:
-    """Messages and stops if every message is well formed, None if the stream parser has to do it."""
+    """Messages and stops if every message is well formed, None if it takes the stream parser."""
     data = spellings.join(ids)
     if data is None:
         return None
