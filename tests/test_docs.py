@@ -2,11 +2,11 @@
 
 Conventions in the pages:
 
-- ``python`` blocks of a page are run in order, in one namespace. What they print is stated in lines
-  that begin with ``#>``, or in a ``text output`` block behind them.
-- ``json NAME`` blocks are files. ``console`` blocks are run beside them, in a directory of their own:
-  a line that begins with ``$`` is a command, what follows is what it prints.
-- ``sh`` blocks are for the reader's own machine: their make targets, extras and commands must exist.
+- ``python`` blocks of a page are run in order, in one namespace. What they print is stated in
+  lines that begin with ``#>``, or in a ``text output`` block behind them.
+- ``json NAME`` blocks are files. ``console`` blocks are run beside them, in a directory of their
+  own: a line that begins with ``$`` is a command, what follows is what it prints.
+- ``sh`` blocks are for the reader's own machine: what they name must exist.
 """
 
 from __future__ import annotations
@@ -79,7 +79,11 @@ def test_console_examples_print_what_the_page_says(page: Path, tmp_path: Path) -
         for step in re.split(r"^\$ ", block.body, flags=re.MULTILINE)[1:]:
             command, _, stated = step.partition("\n")
             done = subprocess.run(
-                ["bash", "-c", f'antiphon() {{ "{sys.executable}" -m antiphon.cli "$@"; }}\n{command}'],
+                [
+                    "bash",
+                    "-c",
+                    f'antiphon() {{ "{sys.executable}" -m antiphon.cli "$@"; }}\n{command}',
+                ],
                 cwd=tmp_path,
                 capture_output=True,
                 encoding="utf-8",
@@ -112,7 +116,9 @@ def test_shell_examples_name_things_that_exist(page: Path) -> None:
             elif words[:1] == ["antiphon"]:
                 command = app.COMMANDS[words[1]].load()
                 options = {name for p in command.params for name in p.opts} | {"-h", "--help"}
-                assert {w.partition("=")[0] for w in words[2:] if w[:1] == "-" != w} <= options, line
+                assert {w.partition("=")[0] for w in words[2:] if w[:1] == "-" != w} <= options, (
+                    line
+                )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -146,7 +152,9 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
 
 
 def test_each_format_rule_is_stated_once() -> None:
-    rules = re.findall(r"^- \*\*(\d\.[\d.]+)\*\*", (ROOT / "docs/format.md").read_text("utf-8"), re.M)
+    rules = re.findall(
+        r"^- \*\*(\d\.[\d.]+)\*\*", (ROOT / "docs/format.md").read_text("utf-8"), re.MULTILINE
+    )
     assert len(rules) > 40
     assert [rule for rule, times in Counter(rules).items() if times > 1] == []
 
@@ -158,7 +166,9 @@ def test_format_rules_cited_in_the_source_are_in_the_page() -> None:
     cited = {
         (path.name, number)
         for path in ROOT.glob("src/**/*.py")
-        for numbers in re.findall(r"(?<![Rr]ecovery )\b[Rr]ules? (\d[\d., toand]*)", path.read_text("utf-8"))
+        for numbers in re.findall(
+            r"(?<![Rr]ecovery )\b[Rr]ules? (\d[\d., toand]*)", path.read_text("utf-8")
+        )
         for number in re.findall(r"\d\.\d(?:\.\d+)?", numbers)
     }
     assert cited
@@ -172,7 +182,9 @@ def test_every_command_of_the_command_line_has_a_heading() -> None:
         assert f"`antiphon {name}`" in headings
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "tools" / "docs").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "tools" / "docs").glob("*.py")), ids=lambda p: p.stem
+)
 def test_generated_parts_are_up_to_date(script: Path) -> None:
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, f"run `make docs`\n{done.stderr}"
@@ -184,7 +196,12 @@ def test_every_dependency_is_explained() -> None:
     wanted = [
         *project["project"]["dependencies"],
         *(r for group in project["project"]["optional-dependencies"].values() for r in group),
-        *(r for group in project["dependency-groups"].values() for r in group if isinstance(r, str)),
+        *(
+            r
+            for group in project["dependency-groups"].values()
+            for r in group
+            if isinstance(r, str)
+        ),
     ]
     for requirement in wanted:
         name = re.split(r"[^\w-]", requirement)[0]

@@ -102,7 +102,7 @@ else:
         "model.tools": "BROWSER PYTHON Tool ToolNamespace functions",
     }
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         for module, names in _MODULES.items():
             if name in names.split():
                 from importlib import import_module
@@ -112,5 +112,5 @@ else:
                 return value
         raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
 
-    def __dir__():
+    def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

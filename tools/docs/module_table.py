@@ -3,8 +3,8 @@
     python tools/docs/module_table.py            rewrite the page
     python tools/docs/module_table.py --check    exit 1 if it is out of date
 
-The tables stand between ``<!-- modules: PACKAGE -->`` and ``<!-- /modules -->``; the rest is written
-by hand. A package without such a place is an error.
+The tables stand between ``<!-- modules: PACKAGE -->`` and ``<!-- /modules -->``; the rest is
+written by hand. A package without such a place is an error.
 """
 
 from __future__ import annotations
