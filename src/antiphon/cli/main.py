@@ -34,7 +34,7 @@ def _run(args: list[str]) -> int:
     from antiphon.errors import MissingExtraError
 
     try:
-        from click.exceptions import Exit
+        import click
 
         from antiphon.cli.app import app
     except ModuleNotFoundError as error:
@@ -46,7 +46,7 @@ def _run(args: list[str]) -> int:
     try:
         with app.make_context(_PROGRAM, args) as context:
             app.invoke(context)
-    except Exit as done:
+    except click.exceptions.Exit as done:
         return done.exit_code
     return 0
 
