@@ -1,0 +1,52 @@
+"""The benchmarks run and find equal outputs. Their figures are nobody's business here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODEC = Path(__file__).parents[1] / "benchmarks" / "codec.py"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(CODEC), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_rows_are_measured_after_their_outputs_were_found_equal() -> None:
+    pytest.importorskip("openai_harmony")
+    done = run(
+        "--quick",
+        "--only",
+        "own API, messages of 20|own feed, ASCII|own API, cold, 50 messages of 20|random emoji, ids",
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
+    assert len(rows) == 4, done.stdout
+    for named in ("API, messages of 20", "own feed, ASCII", "cold, 50", "random emoji, ids"):
+        assert sum(named in row for row in rows) == 1, done.stdout
+
+
+def test_every_row_is_listed_once() -> None:
+    rows = run("--list").stdout.splitlines()
+    assert len(rows) == len(set(rows)) > 40
+
+
+def test_a_pattern_without_rows_is_a_usage_error() -> None:
+    done = run("--only", "no such row")
+    assert done.returncode == 2
+    assert "no row matches" in done.stderr
+
+
+def test_results_are_written_only_from_a_full_run() -> None:
+    done = run("--write", "--only", "import antiphon")
+    assert done.returncode == 2
+    assert "needs every row" in done.stderr
