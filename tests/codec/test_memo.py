@@ -54,6 +54,13 @@ def test_a_budget_of_zero_remembers_nothing() -> None:
     assert len(memo) == 0
 
 
+def test_a_long_text_of_few_tokens_is_not_kept_alive() -> None:
+    memo = TokenMemo(1_000)
+    memo.put(" " * 100_000, [0] * 10, 100_000)
+    memo.put("words", [0] * 10, 50)
+    assert len(memo) == 1
+
+
 def test_a_key_without_hash_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         TokenMemo(10).get({})  # type: ignore[arg-type]

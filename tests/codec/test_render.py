@@ -210,6 +210,15 @@ def test_function_tools_anywhere_add_the_note_to_the_system_message() -> None:
     assert note in text_of(renderer.message(with_functions()[0], has_function_tools=True))
 
 
+def test_function_tools_in_a_message_that_history_drops_still_add_the_note() -> None:
+    system, _, developer = with_functions()
+    hidden = Message(developer.author, developer.content, "analysis")
+    renderer = Renderer(dialect="reference")
+    tokens = renderer.conversation([system, hidden, Message.final("x")])
+    assert "namespace functions" not in text_of(tokens)
+    assert "Calls to these tools" in text_of(tokens)
+
+
 # Errors
 
 

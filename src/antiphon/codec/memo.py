@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_MEMO_TOKENS", "ByIdentity", "TokenMemo"]
 DEFAULT_MEMO_TOKENS: Final = 1 << 20
 """Tokens a renderer remembers: eight full contexts of gpt-oss, about 45 MB when full."""
 
+_CHARS_PER_TOKEN: Final = 16
 _ENTRY: Final = 8
 """What an entry counts besides its tokens, so that very small ones are bounded too."""
 
@@ -67,17 +68,22 @@ class TokenMemo:
             self.put(key, tokens)
         return tokens
 
-    def put(self, key: Hashable, tokens: list[int]) -> None:
-        """Remember ``tokens``, unless they alone would take half of the budget."""
+    def put(self, key: Hashable, tokens: list[int], chars: int = 0) -> None:
+        """Remember ``tokens``, unless they alone would take half of the budget.
+
+        ``chars`` is the length of the text that the key keeps alive. A text with far fewer tokens
+        than that, a long run of one character, is not worth its room.
+        """
         size = len(tokens) + _ENTRY
-        if size > self._half:
+        if size > self._half or chars > _CHARS_PER_TOKEN * size:
             return
         with self._lock:
-            if key in self._young:
-                return
             if self._spent + size > self._half:
                 self._old = self._young
                 self._young = {}
                 self._spent = 0
-            self._young[key] = tokens
-            self._spent += size
+            young = self._young
+            entries = len(young)
+            young[key] = tokens
+            if len(young) > entries:
+                self._spent += size

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from antiphon.codec.compact_json import compact_json
 from antiphon.codec.typescript import reference_typescript
 from antiphon.model.content import DeveloperContent, ResponseFormat, SystemContent
-from antiphon.model.message import Conversation, Message
+from antiphon.model.message import Conversation, Message, Role
 from antiphon.model.tools import FUNCTIONS, ToolNamespace
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "tools_text",
 ]
 
+_DEVELOPER: Final = Role.DEVELOPER
 _CHANNEL_REQUIRED: Final = " Channel must be included for every message."
 _FUNCTIONS_NOTE: Final = "\nCalls to these tools must go to the commentary channel: 'functions'."
 
@@ -58,8 +59,10 @@ def has_function_tools(messages: Conversation | Iterable[Message]) -> bool:
     functions offered by the system message do not count.
     """
     for message in messages:
+        if message.author.role != _DEVELOPER:
+            continue
         for part in message.content:
-            if type(part) is DeveloperContent and part.tools:
+            if isinstance(part, DeveloperContent) and part.tools:
                 namespace = part.tools.get(FUNCTIONS)
                 if namespace is not None and namespace.tools:
                     return True

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -52,6 +52,14 @@ MAX_HEADERS: Final = 4096
 _CONSTRAIN_TEXT: Final = "<|constrain|>"
 
 
+class _Header(NamedTuple):
+    tokens: list[int]
+    author: int
+    """How many of the tokens are ``<|start|>``, role and name."""
+    stop: int
+    """What ends a message with this header."""
+
+
 class Renderer:
     """Renders messages and remembers their tokens. Safe to share between threads.
 
@@ -74,7 +82,7 @@ class Renderer:
         self._reference = dialect == "reference"
         self._check = check
         self._tokenizer = tokenizer
-        self._headers: dict[tuple[str | None, ...], tuple[list[int], int]] = {}
+        self._headers: dict[tuple[str | None, ...], _Header] = {}
         self._memo = TokenMemo(memo_tokens)
 
     # Primitives over plain values
@@ -95,7 +103,7 @@ class Renderer:
         content_type: str | None = None,
     ) -> list[int]:
         """``<|start|>`` to ``<|message|>``. Raises RenderError, or MessageError if checking."""
-        return self._header(role, name, channel, recipient, content_type)[0].copy()
+        return self._header(role, name, channel, recipient, content_type).tokens.copy()
 
     def text_message(
         self,
@@ -142,7 +150,8 @@ class Renderer:
 
         The default policy is the dialect's own: ``reference``, or ``guide`` for ``emission``.
         """
-        return self._render(self._kept(conversation, history))
+        messages = _messages(conversation)
+        return self._render(self._kept(messages, history), messages)
 
     def for_completion(
         self,
@@ -152,8 +161,9 @@ class Renderer:
         history: History | None = None,
     ) -> list[int]:
         """``conversation``, then the start of the next message: ``<|start|>assistant``."""
-        out = self._render(self._kept(conversation, history))
-        out += self._opening(role)
+        messages = _messages(conversation)
+        out = self._render(self._kept(messages, history), messages)
+        out += [START, *self.encode(str(role))]
         return out
 
     def for_training(
@@ -167,8 +177,9 @@ class Renderer:
         The policy ``guide`` keeps the reasoning of the last turn here. The policy ``reference``
         drops it if it comes before the first ``final``, because the reference library does.
         """
-        messages = self._kept(conversation, history, training=True)
-        flag = has_function_tools(messages)
+        whole = _messages(conversation)
+        messages = self._kept(whole, history, training=True)
+        flag = has_function_tools(whole)
         tokens: list[int] = []
         mask = bytearray()
         last = len(messages) - 1
@@ -184,7 +195,7 @@ class Renderer:
                 mask += bytes(len(part))
                 goes_on = False
                 continue
-            prompt = 0 if goes_on else self._header_of(message)[1]
+            prompt = 0 if goes_on else self._header_of(message).author
             learned = bytearray(prompt) + b"\1" * (len(part) - prompt)
             tokens += part
             if message.channel == "final":
@@ -199,18 +210,14 @@ class Renderer:
     # Inside
 
     def _kept(
-        self,
-        conversation: Conversation | Sequence[Message],
-        history: History | None,
-        *,
-        training: bool = False,
+        self, messages: Sequence[Message], history: History | None, *, training: bool = False
     ) -> Sequence[Message]:
-        messages = conversation.messages if isinstance(conversation, Conversation) else conversation
         if history is None:
             history = "reference" if self._reference else "guide"
         return surviving(messages, history, training=training)
 
-    def _render(self, messages: Sequence[Message]) -> list[int]:
+    def _render(self, messages: Sequence[Message], whole: Sequence[Message]) -> list[int]:
+        """The tokens of ``messages``, which a history policy kept of the ``whole`` conversation."""
         out: list[int] = []
         recall = self._memo.get
         flag: bool | None = None
@@ -221,7 +228,7 @@ class Renderer:
                 tokens = None
             if tokens is None:
                 if flag is None:
-                    flag = has_function_tools(messages)
+                    flag = has_function_tools(whole)
                 try:
                     tokens = self._fresh(message, flag)
                 except MessageError:
@@ -244,9 +251,13 @@ class Renderer:
             if type(part) is not TextContent:
                 return self._with_settings(message, flag)
             texts.append(part.text)
-        header = self._header_of(message)[0]
-        tokens = self._assemble(header, texts, self._stop(message.author.role, message.recipient))
-        self._memo.put(message, tokens)
+        header = self._header_of(message)
+        if len(texts) == 1:
+            tokens = [*header.tokens, *self.encode(texts[0]), header.stop]
+            self._memo.put(message, tokens, len(texts[0]))
+        else:
+            tokens = self._assemble(header, texts)
+            self._memo.put(message, tokens, sum(map(len, texts)))
         return tokens
 
     def _with_settings(self, message: Message, flag: bool) -> list[int]:
@@ -262,11 +273,9 @@ class Renderer:
         tokens = None if equal is None else self._memo.get(equal)
         if tokens is None:
             texts = [self._content_text(part, message.role, flag) for part in message.content]
-            tokens = self._assemble(
-                self._header_of(message)[0], texts, self._stop(message.role, message.recipient)
-            )
+            tokens = self._assemble(self._header_of(message), texts)
             if equal is not None:
-                self._memo.put(equal, tokens)
+                self._memo.put(equal, tokens, len(equal[1]))
         self._memo.put(same, tokens)
         return tokens
 
@@ -304,28 +313,21 @@ class Renderer:
         key = (role, name, channel, recipient, content_type, *texts)
         tokens = self._memo.get(key)
         if tokens is None:
-            header = self._header(role, name, channel, recipient, content_type)[0]
-            tokens = self._assemble(header, texts, self._stop(role, recipient))
-            self._memo.put(key, tokens)
+            header = self._header(role, name, channel, recipient, content_type)
+            tokens = self._assemble(header, texts)
+            self._memo.put(key, tokens, sum(map(len, texts)))
         return tokens
 
-    def _assemble(self, header: list[int], texts: Sequence[str], stop: int) -> list[int]:
-        if len(texts) == 1:
-            return [*header, *self.encode(texts[0]), stop]
+    def _assemble(self, header: _Header, texts: Sequence[str]) -> list[int]:
         if not self._reference:
-            return [*header, *self.encode("".join(texts)), stop]
-        out = header.copy()
+            texts = ["".join(texts)]
+        out = header.tokens.copy()
         for text in texts:
             out += self.encode(text)
-        out.append(stop)
+        out.append(header.stop)
         return out
 
-    def _stop(self, role: str, recipient: str | None) -> int:
-        if role != Role.ASSISTANT or recipient is None:
-            return END
-        return CALL if self._reference or _addressed(recipient) else END
-
-    def _header_of(self, message: Message) -> tuple[list[int], int]:
+    def _header_of(self, message: Message) -> _Header:
         author = message.author
         return self._header(
             author.role, author.name, message.channel, message.recipient, message.content_type
@@ -338,8 +340,7 @@ class Renderer:
         channel: str | None,
         recipient: str | None,
         content_type: str | None,
-    ) -> tuple[list[int], int]:
-        """The header's tokens and how many of them are ``<|start|>`` and the author."""
+    ) -> _Header:
         key = (role, name, channel, recipient, content_type)
         header = self._headers.get(key)
         if header is None:
@@ -358,7 +359,7 @@ class Renderer:
         channel: str | None,
         recipient: str | None,
         content_type: str | None,
-    ) -> tuple[list[int], int]:
+    ) -> _Header:
         if role == Role.TOOL:
             if name is None:
                 raise RenderError("Tools should have a name!")
@@ -374,7 +375,7 @@ class Renderer:
             if channel is not None:
                 out += [CHANNEL, *self.encode(channel)]
         else:
-            address = f" to={recipient}" if recipient is not None and _addressed(recipient) else ""
+            address = f" to={recipient}" if _addressed(recipient) else ""
             if channel is not None:
                 out += [CHANNEL, *self.encode(channel + address)]
             elif address:
@@ -390,14 +391,17 @@ class Renderer:
             else:
                 out += self.encode(f" {content_type}")
         out.append(MESSAGE)
-        return out, author
+        called = recipient is not None if self._reference else _addressed(recipient)
+        calls = called and role == Role.ASSISTANT
+        return _Header(out, author, CALL if calls else END)
 
-    def _opening(self, role: Role | str) -> list[int]:
-        return [START, *self.encode(str(role))]
+
+def _messages(conversation: Conversation | Sequence[Message]) -> Sequence[Message]:
+    return conversation.messages if isinstance(conversation, Conversation) else conversation
 
 
-def _addressed(recipient: str) -> bool:
-    return recipient not in ("", "all")
+def _addressed(recipient: str | None) -> bool:
+    return recipient not in (None, "", "all")
 
 
 def _emitted_type(content_type: str) -> str:
