@@ -100,7 +100,7 @@ class StrictParser:
         self.header: Header | None = None
         """The open message's header, while the state is CONTENT."""
         self.parts: list[str] = []
-        """The open message's deltas."""
+        """The open message's text so far, in the pieces in which the reference counts its tokens."""
         self.delta: str | None = None
         self.position = 0
         """How many tokens were fed."""
@@ -242,8 +242,12 @@ class StrictParser:
             if error.reason == "unexpected end of data":
                 self._pending = data[error.start :]
             else:
-                delta += _REPLACEMENT
                 self._pending = data[error.end :]
+                if delta:
+                    self.parts.append(delta)
+                self.parts.append(_REPLACEMENT)
+                self.delta = delta + _REPLACEMENT
+                delta = ""
             self.texts = spellings.no_texts() if self._pending else spellings.complete_texts()
         else:
             if self._pending:

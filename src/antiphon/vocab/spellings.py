@@ -1,8 +1,8 @@
 """Fast tables over token ids: the bytes of a whole completion at once, the text of one token.
 
-`join`: every ordinary token gives its bytes. A control token gives a *marker*: the byte 0xFF, which occurs
-in no valid UTF-8, and a letter that says which one it is, so that the control tokens of a joined
-completion are found by ``bytes.find`` and ``re`` at memory speed::
+`join`: every ordinary token gives its bytes. A control token gives a *marker*: the byte 0xFF, which
+occurs in no valid UTF-8, and a letter that says which one it is, so that the control tokens of a
+joined completion are found by ``bytes.find`` and ``re`` at memory speed::
 
     <|start|> FF 'S'   <|channel|> FF 'C'   <|message|> FF 'M'   <|constrain|> FF 'J'
     <|end|>   FF 'E'   <|return|>  FF 'R'   <|call|>    FF 'A'   <|endoftext|> FF 'T'
