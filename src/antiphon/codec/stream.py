@@ -35,9 +35,12 @@ Tools = Iterable[str] | Mapping[str, ToolNamespace] | ToolTable | None
 """Recipients on offer. None: not known, every recipient is accepted. Empty: none on offer."""
 
 _INPUTS: Final = ("auto", "ids", "marked", "stripped", "hybrid")
-_DELTAS: Final[dict[int, tuple[TextDelta]]] = {}
-"""Token → its event, for tokens that are whole characters. Filled as tokens come; shared."""
-_NO_DELTAS: Final[dict[int, tuple[TextDelta]]] = {}
+_IDS: Final = LAST_CONTROL_ID + 1
+_DELTAS: Final[list[tuple[TextDelta] | None]] = [None] * (2 * _IDS)
+"""Token → its event, for tokens that are whole characters. Filled as tokens come; shared. The
+second half is what negative ids index, and stays empty."""
+_NO_DELTAS: Final[list[tuple[TextDelta] | None]] = [None] * (2 * _IDS)
+"""In place of `_DELTAS` where a token is not simply the next text."""
 
 
 class Parser:
@@ -92,7 +95,7 @@ class Parser:
         self._pending = b""
         self._pending_start = 0
         self._position = 0
-        self._cached = _NO_DELTAS.get
+        self._cached = _NO_DELTAS
         self._flowing = False
 
     def feed(self, chunk: int | Sequence[int] | str) -> Sequence[Event]:
@@ -100,23 +103,24 @@ class Parser:
 
         Raises TypeError if ids and text are mixed (but for ``hybrid``) or if an id is no integer.
         """
+        if isinstance(chunk, str):
+            if self._flowing and chunk and "<" not in chunk:
+                self._position += len(chunk)
+                return (TextDelta(chunk),)
+            return self._feed_text(chunk)
         try:
-            events = self._cached(chunk)  # type: ignore[arg-type]
-        except TypeError:
-            return self._feed_ids(chunk)  # type: ignore[arg-type]
+            events = self._cached[chunk]  # type: ignore[index]
+        except (TypeError, IndexError):
+            return self._feed_ids((chunk,) if isinstance(chunk, int) else chunk)
         if events is not None:
             self._position += 1
             return events
-        if isinstance(chunk, str):
-            if self._flowing and chunk and "<" not in chunk:
-                self._text.position += len(chunk)  # type: ignore[union-attr]
-                return (TextDelta(chunk),)
-            return self._feed_text(chunk)
-        return self._feed_ids((chunk,) if isinstance(chunk, int) else chunk)
+        return self._feed_ids((chunk,))  # type: ignore[arg-type]
 
     def eof(self) -> Sequence[Event]:
         """The input is over: return the last events. Feeding may go on with a new message."""
         if self._text is not None:
+            self._catch_up(self._text)
             self._text.eof()
         else:
             self._flush(self._position)
@@ -126,14 +130,14 @@ class Parser:
     @property
     def position(self) -> int:
         """Tokens (or code points) taken so far."""
-        return self._position if self._text is None else self._text.position
+        return self._position if self._text is None else self._position + self._text.position
 
     def _take(self) -> Sequence[Event]:
         machine = self._machine
         events, machine.events = machine.events, []
         in_content = machine.state is State.CONTENT and not self._pending
         source = self._text
-        self._cached = _DELTAS.get if in_content and source is None else _NO_DELTAS.get
+        self._cached = _DELTAS if in_content and source is None else _NO_DELTAS
         self._flowing = in_content and source.__class__ is MarkedText and not source.held
         return events
 
@@ -144,11 +148,11 @@ class Parser:
             raise TypeError(f"this parser reads text, not ids such as {ids[:1]!r}")
         machine = self._machine
         position = self._position
-        whole = _DELTAS.get
+        whole = _DELTAS
         emit = machine.events.append
         flowing = machine.state is State.CONTENT and not self._pending
         for token in ids:
-            if flowing and (delta := whole(token)):
+            if flowing and 0 <= token < _IDS and (delta := whole[token]):
                 emit(delta[0])
             else:
                 if FIRST_CONTROL_ID <= token <= LAST_CONTROL_ID:
@@ -204,8 +208,14 @@ class Parser:
             if self._input == "hybrid":
                 return self._feed_plain(chunk)
             source = self._text = self._source()
+        self._catch_up(source)
         source.feed(chunk)
         return self._take()
+
+    def _catch_up(self, source: _TextSource) -> None:
+        """Tell the text source of what went past it."""
+        source.position += self._position
+        self._position = 0
 
     def _source(self) -> _TextSource:
         if self._input == "ids" or self._position:
