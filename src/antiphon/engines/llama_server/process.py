@@ -178,8 +178,8 @@ class LlamaServer:
         reader.start()
         try:
             settings = {**self._settings, "parent": os.getpid()}
-            process.stdin.write(json.dumps(settings).encode() + b"\n")
-            process.stdin.flush()
+            # Past the buffer, so that closing has nothing left to write to a server that is gone.
+            os.write(process.stdin.fileno(), json.dumps(settings).encode() + b"\n")
         except OSError:
             pass  # It is gone already; its exit says why.
         line = process.stdout.readline()
