@@ -84,7 +84,8 @@ def test_without_click_one_line_says_what_to_install():
         "import sys; sys.modules['click'] = None;"
         "from antiphon.cli.main import main; sys.exit(main(['--help']))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    python = [sys.executable, "-c", code]
+    result = subprocess.run(python, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr == (

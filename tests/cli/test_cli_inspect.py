@@ -18,7 +18,8 @@ BROKEN = (
     "<|channel|>analysis<|message|>We think<|end|>"
     "<|start|>assistant<|channel|>commentary<|channel|>commentary to=functions.f <|constrain|>json"
     '<|message|>{"a":1}<|call|>'
-    "<|start|>assistant<|channel|>final<|message|>First <|constrain|> line\nsecond <b>line</b><|return|>"
+    "<|start|>assistant<|channel|>final<|message|>First <|constrain|> line\n"
+    "second <b>line</b><|return|>"
 )
 
 
@@ -29,8 +30,10 @@ def test_a_block_names_role_channel_recipient_and_type_and_counts_tokens(antipho
     )
     lines = antiphon("inspect", "-", stdin=text).out.splitlines()
     assert lines == [
-        "#1 assistant  channel=commentary  to=functions.f  type=<|constrain|>json"
-        "  (header: 13 tokens)",
+        (
+            "#1 assistant  channel=commentary  to=functions.f  type=<|constrain|>json"
+            "  (header: 13 tokens)"
+        ),
         "    <|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>",
         '  │ {"a":1}',
         "    <|call|> (text: 5 tokens)",
@@ -193,7 +196,10 @@ class Page(HTMLParser):
 
     def __init__(self, source):
         super().__init__(convert_charrefs=True)
-        self.stack, self.tags, self.attributes, self.text = [], [], [], []
+        self.stack: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: list[str] = []
         self.feed(source)
         self.close()
         assert self.stack == []

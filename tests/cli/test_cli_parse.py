@@ -134,7 +134,8 @@ def test_any_other_newline_at_the_end_is_text(antiphon):
 
 
 def test_a_byte_order_mark_is_not_text(antiphon):
-    [first, _] = messages(antiphon("parse", "--json", "-", stdin=b"\xef\xbb\xbf" + MARKED.encode()).out)
+    text = b"\xef\xbb\xbf" + MARKED.encode()
+    [first, _] = messages(antiphon("parse", "--json", "-", stdin=text).out)
     assert "diagnostics" not in first
 
 
@@ -197,7 +198,7 @@ def test_strict_refuses_and_still_prints_json(antiphon):
 def test_blocks_name_what_a_header_holds(antiphon):
     out = antiphon("parse", "-", stdin=MARKED).out
     assert "#1 assistant  channel=analysis\n  │ We need the weather.\n" in out
-    assert "#2 assistant  channel=commentary  to=functions.get_weather  type=<|constrain|>json" in out
+    assert "#2 assistant  channel=commentary  to=functions.get_weather  type=<|constrain|>" in out
     assert "\x1b" not in out
 
 
@@ -236,7 +237,7 @@ class _Pieces(Source):
         return next(self._pieces, b"")
 
 
-@pytest.mark.parametrize("text", [MARKED, MARKED + "\n", STRIPPED, str(IDS), "caf\u00e9 \U0001f600\n"])
+@pytest.mark.parametrize("text", [MARKED, f"{MARKED}\n", STRIPPED, str(IDS), "\u00e9 \U0001f600\n"])
 @given(sizes=CHUNKS)
 def test_what_an_input_is_does_not_depend_on_how_it_arrives(text, sizes):
     whole = open_feed(_Pieces([text.encode()]), "auto")
@@ -258,5 +259,3 @@ def test_a_live_pipe_is_parsed_as_it_comes(spawn):
     out, err = process.communicate()
     assert json.loads(out)["stop"] == "<|call|>"
     assert (process.returncode, err) == (0, b"")
-
-

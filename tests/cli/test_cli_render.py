@@ -63,12 +63,14 @@ def test_the_next_role_can_be_another(antiphon):
 
 
 def test_text_is_the_tokens_spelled_out(antiphon):
-    out = antiphon("render", "-o", "text", "-", stdin='[{"role":"user","content":"h\\u00e9 \\n"}]').out
+    conversation = '[{"role":"user","content":"h\\u00e9 \\n"}]'
+    out = antiphon("render", "-o", "text", "-", stdin=conversation).out
     assert out == "<|start|>user<|message|>h\u00e9 \n<|end|><|start|>assistant\n"
 
 
 def test_both_is_tokens_and_then_text(antiphon):
-    ids, text = antiphon("render", "-o", "both", "-", stdin='[{"role":"user","content":"a"}]').out.splitlines()
+    result = antiphon("render", "-o", "both", "-", stdin='[{"role":"user","content":"a"}]')
+    ids, text = result.out.splitlines()
     assert json.loads(ids) == [200006, 1428, 200008, 64, 200007, 200006, 173781]
     assert text == "<|start|>user<|message|>a<|end|><|start|>assistant"
 
@@ -111,5 +113,6 @@ def test_effort_cannot_be_set_in_a_plain_text_system_message(antiphon):
 
 def test_text_for_a_pipe_is_exact_whatever_it_holds(antiphon):
     text = "\x00\x1b[31m\u202e\r"
-    out = antiphon("render", "-o", "text", "--whole", "-", stdin=json.dumps([{"role": "user", "content": text}])).out
+    conversation = json.dumps([{"role": "user", "content": text}])
+    out = antiphon("render", "-o", "text", "--whole", "-", stdin=conversation).out
     assert out == f"<|start|>user<|message|>{text}<|end|>\n"

@@ -81,6 +81,8 @@ class _Reader:
                 text = f"{text[:at]} {text[at + 1 :]}"
         if self._bracket == "[" and (at := text.find("]")) >= 0:
             self._bracket = "[]"
+            if wrong := _NOT_IDS.search(text, 0, at):
+                raise self._problem(wrong.start(), text)
             if rest := text[at + 1 :].lstrip():
                 raise self._problem(len(text) - len(rest), text)
             text = text[:at]

@@ -18,11 +18,11 @@ from antiphon.codec.text import CONTROL
 __all__ = ["PageWriter"]
 
 _STYLE: Final = """
-:root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--ink:#1d1d1f;--soft:#6e6e73;--faint:#a1a1a6;
+:root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--ink:#1d1d1f;--soft:#5b5b60;--faint:#77777d;
 --line:#e3e3e6;--note:#8a5300;--note-bg:#fff4dc;--user:#0a6ebd;--assistant:#1d7f45;--system:#8a3fa0;
 --developer:#8a3fa0;--tool:#9a6a00}
-@media(prefers-color-scheme:dark){:root{--bg:#161618;--card:#1e1e21;--ink:#ececee;--soft:#a1a1a6;
---faint:#77777c;--line:#34343a;--note:#ffcf7a;--note-bg:#3a2d10;--user:#6bb8f5;--assistant:#69cf92;
+@media(prefers-color-scheme:dark){:root{--bg:#161618;--card:#1e1e21;--ink:#ececee;--soft:#b0b0b6;
+--faint:#8a8a90;--line:#34343a;--note:#ffcf7a;--note-bg:#3a2d10;--user:#6bb8f5;--assistant:#69cf92;
 --system:#d29be6;--developer:#d29be6;--tool:#e8bd5c}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
@@ -41,8 +41,10 @@ header a,.count,.end{color:var(--soft);font-size:.8rem;text-decoration:none}
 .value{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 .value i{color:var(--soft);font-style:normal}
 .raw,.text,.end{font:13px/1.6 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
-.raw{color:var(--faint);margin:.35rem 0 .5rem}
-.text{margin:0}
+.raw{color:var(--faint);margin:.35rem 0 0}
+.text{margin:.35rem 0 0}
+.end .count{font-family:system-ui,sans-serif}
+.stray{padding:0 1rem}
 .analysis .text{color:var(--soft)}
 .control,.end{color:var(--faint)}
 .end{margin:.4rem 0 0;display:flex;gap:.8rem}
