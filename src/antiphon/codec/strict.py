@@ -100,7 +100,7 @@ class StrictParser:
         self.header: Header | None = None
         """The open message's header, while the state is CONTENT."""
         self.parts: list[str] = []
-        """The open message's text so far, in the pieces in which the reference counts its tokens."""
+        """The open message's text so far, in the pieces that the reference encodes one by one."""
         self.delta: str | None = None
         self.position = 0
         """How many tokens were fed."""

@@ -127,8 +127,9 @@ class HarmonyEncoding:
         flag = render_options is not None and render_options.conversation_has_function_tools
         try:
             return message_tokens(message, has_function_tools=flag)
-        except LoneSurrogateError as error:
-            raise _not_json("message", message, error) from None
+        except (LoneSurrogateError, RenderError) as error:
+            _refuse_surrogates("message", message)
+            raise error from None
 
     # Parsing
 
@@ -205,12 +206,16 @@ def _of_conversation(
     drop = config is None or config.auto_drop_analysis
     try:
         return render(conversation.messages, drop_analysis=drop)
-    except LoneSurrogateError as error:
-        raise _not_json("conversation", conversation, error) from None
+    except (LoneSurrogateError, RenderError) as error:
+        _refuse_surrogates("conversation", conversation)
+        raise error from None
 
 
-def _not_json(what: str, value: Message | Conversation, error: LoneSurrogateError) -> ValueError:
-    return invalid_json(what, surrogate_error(value.to_json()) or str(error))
+def _refuse_surrogates(what: str, value: Message | Conversation) -> None:
+    """Raise ValueError, as the reference does before all else, if JSON cannot carry a text."""
+    found = surrogate_error(value.to_json())
+    if found is not None:
+        raise invalid_json(what, found)
 
 
 _CONTROL_TEXT: Final = re.compile(r"<\|[a-z]+(?:_\d+)?\|>")

@@ -24,7 +24,13 @@ __all__ = ["content_from_json", "invalid_json", "loads", "surrogate_error"]
 
 
 def loads(text: str, what: str) -> Any:
-    """``json.loads`` without NaN and infinities. Raises ValueError saying ``invalid WHAT JSON``."""
+    """``json.loads`` without NaN, infinities and lone surrogates.
+
+    Raises ValueError saying ``invalid WHAT JSON``.
+    """
+    found = surrogate_error(text) if _SURROGATE_ESCAPE.search(text) else None
+    if found is not None:
+        raise invalid_json(what, found)
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
@@ -79,13 +85,15 @@ def _namespace(raw: dict[str, Any]) -> ToolNamespace:
     return ToolNamespace(raw["name"], raw.get("description"), tuple(tools))
 
 
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_LOW_SURROGATE: Final = re.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _UNICODE_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 
 
 def surrogate_error(text: str) -> str | None:
     """What the reference's JSON reader says of the first lone surrogate escape in ``text``.
 
-    ``text`` is one line of JSON in ASCII, as ``json.dumps`` writes it.
+    The column is right for one line of JSON in ASCII, as ``json.dumps`` writes it.
     """
     at = 0
     while found := _UNICODE_ESCAPE.search(text, at):
@@ -94,11 +102,12 @@ def surrogate_error(text: str) -> str | None:
         if 0xDC00 <= code < 0xE000:
             return f"lone leading surrogate in hex escape at line 1 column {at}"
         if 0xD800 <= code < 0xDC00:
-            if text[at] != "\\":
+            second = text[at : at + 6]
+            if second[:1] != "\\":
                 return f"unexpected end of hex escape at line 1 column {at + 1}"
-            if text[at + 1] != "u":
+            if second[1:2] != "u":
                 return f"unexpected end of hex escape at line 1 column {at + 2}"
             at += 6
-            if not 0xDC00 <= int(text[at - 4 : at], 16) < 0xE000:
+            if not _LOW_SURROGATE.match(second):
                 return f"lone leading surrogate in hex escape at line 1 column {at}"
     return None
