@@ -41,7 +41,7 @@ docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/module_table.py
 
 bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
-	$(BIN)/python benchmarks/codec.py $(ARGS)
+	$(BIN)/python benchmarks/codec.py --write $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
 	$(BIN)/python fuzz/parse.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
