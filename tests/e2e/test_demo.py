@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,3 +211,32 @@ def test_the_first_run_builds_the_model_and_the_second_does_not(
     assert "computing" not in second
     assert CONVERSATION in first
     assert CONVERSATION in second
+
+
+@pytest.mark.slow
+def test_make_demo_works_in_a_fresh_checkout(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    root = Path(__file__).parents[2]
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in files.split("\0"):
+        if name and (root / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, tmp_path / name)
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={sys.executable}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"ANTIPHON_CACHE": str(tmp_path / "cache")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "... computing the token tables\n" in done.stdout
+    assert CONVERSATION in done.stdout
