@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -259,3 +262,39 @@ def test_a_live_pipe_is_parsed_as_it_comes(spawn):
     out, err = process.communicate()
     assert json.loads(out)["stop"] == "<|call|>"
     assert (process.returncode, err) == (0, b"")
+
+
+# The high-water mark of the process itself: that of getrusage counts its parent's as well.
+PEAK = """
+import sys
+from pathlib import Path
+from antiphon.cli.main import main
+code = main(sys.argv[1:])
+status = Path("/proc/self/status").read_text()
+sys.stderr.write(status.split("VmHWM:")[1].split()[0])
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "options", [("parse", "--json"), ("parse", "--jsonl"), ("parse",), ("inspect", "--html")]
+)
+@pytest.mark.parametrize("shape", ["one message", "many messages"])
+def test_memory_does_not_grow_with_the_input(tmp_path, options, shape):
+    def megabytes(size):
+        path = tmp_path / str(size)
+        text = "We need to think about what this is, naturally. " * 20
+        if shape == "many messages":
+            text = f"<|start|>assistant<|channel|>final<|message|>{text}<|end|>"
+        path.write_text(f"<|start|>user<|message|>{text * (size // len(text))}")
+        result = subprocess.run(
+            [sys.executable, "-c", PEAK, *options, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=True,
+        )
+        return int(result.stderr) / 1024
+
+    assert megabytes(12_000_000) - megabytes(1_000_000) < 6
