@@ -70,8 +70,9 @@ class StrictParser:
     behind broken UTF-8 and what is still missing when a message ends is in no delta; the deltas of
     a message are always a prefix of its text.
 
-    A caller in a hurry may look the token up in ``texts``: if it finds a string there, appending it
-    to ``parts`` is all that `feed` would do, but for ``delta`` and ``position``.
+    A caller in a hurry may look the token up in ``texts`` himself. If he finds a string there,
+    appending it to ``parts`` is all that `feed` would do, but for ``delta`` and ``position``;
+    otherwise he calls `step`.
     """
 
     __slots__ = (
@@ -153,8 +154,7 @@ class StrictParser:
                 self.parts.append(delta)
                 self.delta = delta
                 return delta
-        self._step(token)
-        return self.delta
+        return self.step(token)
 
     def feed_many(self, tokens: Iterable[int]) -> None:
         """Take tokens in order. Raises ParseError at the first that the reference refuses."""
@@ -172,14 +172,14 @@ class StrictParser:
                 recovery="ends the message there and keeps its text",
             )
 
-    def _step(self, token: int) -> None:
-        """Any token that is not the text of an open message in whole characters."""
+    def step(self, token: int) -> str | None:
+        """`feed` for a token that ``texts`` has no text for."""
         self.delta = None
         if self.state is _CONTENT:
             if token in _STOPS:
                 self._finish(token)
-            else:
-                self._take_text(token)
+            elif not self._lost:
+                return self._take_text(token)
         elif self.state is _HEADER:
             if token == MESSAGE:
                 self._open()
@@ -195,6 +195,7 @@ class StrictParser:
                 position=self.position - 1,
                 recovery="begins a new message there, or adds the text to the one before",
             )
+        return None
 
     def _open(self) -> None:
         ids, self._header_ids = self._header_ids, []
@@ -226,38 +227,39 @@ class StrictParser:
             recovery="reads what it can of the header and keeps the rest as text",
         )
 
-    def _take_text(self, token: int) -> None:
-        if self._lost:
-            return
-        spelling = token_bytes(token)
-        if spelling is None:
-            self._lost = True
-            self.texts = spellings.no_texts()
-            return
-        data = self._pending + spelling
+    def _take_text(self, token: int) -> str | None:
         try:
-            delta = data.decode()
+            spelling = _spellings[token]
+        except KeyError:
+            found = token_bytes(token)
+            if found is None:
+                self._lost = True
+                self.texts = spellings.no_texts()
+                return None
+            spelling = _spellings[token] = found
+        data = self._pending + spelling if self._pending else spelling
+        try:
+            delta, used = utf_8_decode(data, "strict", False)
         except UnicodeDecodeError as error:
             delta = data[: error.start].decode()
-            if error.reason == "unexpected end of data":
-                self._pending = data[error.start :]
-            else:
-                self._pending = data[error.end :]
-                if delta:
-                    self.parts.append(delta)
-                self.parts.append(_REPLACEMENT)
-                self.delta = delta + _REPLACEMENT
-                delta = ""
-            self.texts = spellings.no_texts() if self._pending else spellings.complete_texts()
+            used = error.end
+            if delta:
+                self.parts.append(delta)
+            self.parts.append(_REPLACEMENT)
+            self.delta = delta = delta + _REPLACEMENT
         else:
-            if self._pending:
-                self._pending = b""
-                self.texts = spellings.complete_texts()
-            elif token < ORDINARY_COUNT:
-                self.texts[token] = delta
-        if delta:
-            self.delta = delta
-            self.parts.append(delta)
+            if delta:
+                self.parts.append(delta)
+                self.delta = delta
+                if token < ORDINARY_COUNT and used == len(data) and not self._pending:
+                    self.texts[token] = delta
+        if used < len(data):
+            self._pending = data[used:]
+            self.texts = spellings.no_texts()
+        elif self._pending:
+            self._pending = b""
+            self.texts = spellings.complete_texts()
+        return self.delta
 
     def _finish(self, stop: int | None) -> None:
         text = self.content
@@ -277,6 +279,8 @@ class StrictParser:
         self.state = _EXPECT_START
 
 
+_spellings: dict[int, bytes] = {}
+"""The bytes of tokens that were asked for: those that are no whole characters, mostly."""
 _by_ids: dict[tuple[Role | None, tuple[int, ...]], Header] = {}
 _by_bytes: dict[Role | None, dict[bytes, Header]] = {None: {}, **{role: {} for role in Role}}
 

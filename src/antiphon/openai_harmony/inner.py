@@ -45,6 +45,10 @@ class _JsonTexts:
     def _tokenizer(self) -> Tokenizer:
         return default_tokenizer()
 
+    @property
+    def safe_run(self) -> int:
+        return self._tokenizer.safe_run
+
     def encode(self, text: str) -> list[int]:
         if not text.isascii():
             text = _without_surrogates(text)

@@ -102,7 +102,7 @@ class StreamableParser:
         parser = self._parser
         parts = self._parts
         try:
-            self.last_content_delta = parser.feed(self._tokens[-1])
+            self.last_content_delta = parser.step(self._tokens[-1])
         except ParseError as error:
             self.last_content_delta = None
             raise HarmonyError(str(error)) from error

@@ -150,12 +150,12 @@ def complete_texts() -> list[str | None]:
     """One shared list, index = id: the text of tokens that are whole characters, else None.
 
     Every entry starts as None. Whoever decodes such an ordinary token stores its text; control
-    tokens are never stored. Negative ids down to -201,089 index None entries.
+    tokens are never stored.
     """
-    return [None] * (2 * (LAST_CONTROL_ID + 1))
+    return [None] * (LAST_CONTROL_ID + 1)
 
 
 @cache
 def no_texts() -> list[str | None]:
     """A list of `complete_texts`'s length that stays all None, to put in its place for a while."""
-    return [None] * (2 * (LAST_CONTROL_ID + 1))
+    return [None] * (LAST_CONTROL_ID + 1)
