@@ -89,6 +89,10 @@ SIMPLE: st.SearchStrategy[dict[str, Any]] = st.recursive(
             st.fixed_dictionaries({}, optional={"description": TEXT}),
         )
         | st.builds(
+            lambda i: {"type": "array", "items": i},
+            inner.filter(lambda s: not {"nullable", "enum", "oneOf"} & s.keys()),
+        )
+        | st.builds(
             lambda v: {"oneOf": v},
             st.lists(inner.filter(lambda s: "nullable" not in s), min_size=1, max_size=3),
         )
@@ -97,9 +101,15 @@ SIMPLE: st.SearchStrategy[dict[str, Any]] = st.recursive(
 )
 
 
-def loses_null(schema: Any) -> bool:
-    """The reference forgets ``nullable`` if the type's text holds the letters "null"."""
-    return "nullable" in json.dumps(schema) and "null" in reference_typescript(schema)
+def loses_null(schema: Any, *, in_property: bool = False) -> bool:
+    """The reference sees ``nullable`` on properties only, unless "null" is in the type's text."""
+    if schema.get("nullable") and (not in_property or "null" in reference_typescript(schema)):
+        return True
+    inner = [*schema.get("oneOf", ()), *([schema["items"]] if "items" in schema else ())]
+    properties = schema.get("properties", {}).values()
+    return any(loses_null(s) for s in inner) or any(
+        loses_null(s, in_property=True) for s in properties
+    )
 
 
 @given(SIMPLE)

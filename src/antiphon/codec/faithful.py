@@ -11,12 +11,22 @@ It is total: any value gives a type. What is nested too deep, or beyond the size
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from antiphon.codec.compact_json import compact_json
 from antiphon.codec.prompt import PromptStyle
 from antiphon.codec.schema_refs import References, View
+from antiphon.codec.schema_shape import (
+    bounds_of,
+    enum_of,
+    is_plain_object,
+    list_of,
+    merged,
+    needs_lines,
+    says_type,
+    variants_of,
+)
 from antiphon.errors import SchemaError
 
 __all__ = [
@@ -37,42 +47,6 @@ _NODE_CHARS: Final = 32
 """What each place of a schema counts besides its text."""
 
 _ATOM, _INTERSECTION, _UNION = range(3)
-_BOUNDS: Final = (
-    "format",
-    "pattern",
-    "minimum",
-    "exclusiveMinimum",
-    "maximum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "minItems",
-    "maxItems",
-    "uniqueItems",
-    "minProperties",
-    "maxProperties",
-)
-_BOUND_SET: Final = frozenset(_BOUNDS)
-_MACHINE_BOUNDS: Final = frozenset(
-    sign * (2**bits - less) for bits in (31, 32, 53, 63, 64) for less in (0, 1) for sign in (1, -1)
-)
-"""Bounds that only say how wide an integer is; schema generators add them unasked."""
-_SHAPES: Final = frozenset(
-    (
-        *("type", "properties", "additionalProperties", "items", "prefixItems"),
-        *("enum", "const", "anyOf", "oneOf", "allOf", "$ref"),
-    )
-)
-"""Keywords that say something about the type."""
-_MERGEABLE: Final = frozenset(
-    (
-        *("type", "properties", "required", "additionalProperties"),
-        *("title", "description", "default", "examples"),
-        *("$defs", "definitions", "$schema", "$id", "$comment"),
-    )
-)
-"""Keywords of an object that can be merged with another in an ``allOf``."""
 _WORDS: Final = {
     "string": "string",
     "number": "number",
@@ -178,15 +152,15 @@ class _Writer:
     def _shape(self, schema: dict[str, Any], indent: str, depth: int) -> _Type:
         if "const" in schema and (literal := self._literal(schema["const"])) is not None:
             return _Type(literal, null=schema["const"] is None)
-        if values := _enum(schema):
+        if values := enum_of(schema):
             texts = [t for t in map(self._literal, values) if t is not None]
             if texts:
                 return _Type(" | ".join(texts), _rank(texts), None in values)
-        if parts := _list(schema, "allOf"):
+        if parts := list_of(schema, "allOf"):
             return self._all_of(schema, parts, indent, depth)
         for keyword in ("oneOf", "anyOf"):
             if isinstance(schema.get(keyword), list | tuple):
-                variants = _variants(schema, keyword)
+                variants = variants_of(schema, keyword)
                 if variants is not None:
                     return self._choice(schema, keyword, variants, indent, depth)
         kind = schema.get("type")
@@ -217,7 +191,7 @@ class _Writer:
 
     def _array(self, schema: dict[str, Any], indent: str, depth: int) -> _Type:
         items = schema.get("items")
-        first = _list(schema, "prefixItems")
+        first = list_of(schema, "prefixItems")
         rest = items if "items" in schema else True
         if not first and isinstance(items, list | tuple):
             first, rest = list(items), schema.get("additionalItems", True)
@@ -243,13 +217,13 @@ class _Writer:
         """One object if all parts are plain objects, else an intersection."""
         base = {k: v for k, v in schema.items() if k not in ("allOf", "nullable")}
         views = [self._refs.resolve(part) for part in parts]
-        if _SHAPES & base.keys():
+        if says_type(base):
             views.insert(0, View(base))
         plain = [v.schema for v in views if v.name is None and isinstance(v.schema, dict)]
-        if len(plain) == len(views) and all(map(_plain_object, plain)):
-            merged = _merged([*plain, base])
-            opened = tuple([ref for v in views for ref in v.opened])
-            return self._type_of(View(merged, tuple(dict.fromkeys(opened))), indent, depth - 2)
+        if len(plain) == len(views) and all(map(is_plain_object, plain)):
+            opened = dict.fromkeys([ref for v in views for ref in v.opened])
+            view = View(merged([*plain, base]), tuple(opened))
+            return self._type_of(view, indent, depth - 2)
         types = [self._type_of(view, indent, depth - 2) for view in views]
         texts = list(dict.fromkeys([t.inside(_UNION) for t in types if t.text != "any"]))
         if not texts:
@@ -267,7 +241,7 @@ class _Writer:
         depth: int,
     ) -> _Type:
         views = [self._refs.resolve(v) for v in variants]
-        if keyword == "oneOf" or _needs_lines(views):
+        if keyword == "oneOf" or any(needs_lines(v.schema) for v in views if v.name is None):
             lines = [self._variant(view, indent, depth) for view in views]
             text = "".join([f"\n{indent} | {line}" for line, _ in lines])
             choice = _Type(text, _UNION, any(null for _, null in lines))
@@ -295,7 +269,7 @@ class _Writer:
         if view.inner is not None:
             notes.append(" ".join(comment_lines(view.inner)))
         if "default" in view.schema:
-            quote = not in_property or not _list(view.schema, "enum")
+            quote = not in_property or not list_of(view.schema, "enum")
             notes.append(self._default(view.schema["default"], quote))
         if bounds := self._bounds(view.schema):
             notes.append(bounds)
@@ -311,7 +285,7 @@ class _Writer:
         out.append("{\n")
         properties = schema.get("properties")
         if isinstance(properties, dict):
-            required = {name for name in _list(schema, "required") if isinstance(name, str)}
+            required = {name for name in list_of(schema, "required") if isinstance(name, str)}
             for key, value in properties.items():
                 name = self._property_name(str(key))
                 if name is None:
@@ -341,7 +315,7 @@ class _Writer:
             self._comment(out, indent, description)
         if view.inner is not None:
             self._comment(out, indent, view.inner)
-        if examples := _list(schema, "examples"):
+        if examples := list_of(schema, "examples"):
             out.append(f"{indent}// Examples:\n")
             shown_examples = [e for e in map(self._literal, examples) if e is not None]
             out += [f"{indent}// - {example}\n" for example in shown_examples]
@@ -353,19 +327,27 @@ class _Writer:
         shown = self._type_of(view, indent + "    ", depth - 2).closed
         note = ""
         if "default" in schema:
-            note = f" // {self._default(schema['default'], not _list(schema, 'enum'))}"
+            note = f" // {self._default(schema['default'], not list_of(schema, 'enum'))}"
         out.append(f"{indent}{name}: {shown},{note}\n")
 
     def _in_lines(self, schema: dict[str, Any]) -> bool:
         """Whether a property's type is a choice written one variant a line."""
         if "oneOf" not in schema and "anyOf" not in schema:
             return False
-        if "const" in schema or _enum(schema) or _list(schema, "allOf") or schema.get("properties"):
+        if (
+            "const" in schema
+            or enum_of(schema)
+            or list_of(schema, "allOf")
+            or schema.get("properties")
+        ):
             return False
         if isinstance(schema.get("oneOf"), list | tuple):
-            return _variants(schema, "oneOf") is not None
-        variants = _variants(schema, "anyOf") if _list(schema, "anyOf") else None
-        return variants is not None and _needs_lines([self._refs.resolve(v) for v in variants])
+            return variants_of(schema, "oneOf") is not None
+        variants = variants_of(schema, "anyOf") if list_of(schema, "anyOf") else None
+        if variants is None:
+            return False
+        views = [self._refs.resolve(v) for v in variants]
+        return any(needs_lines(view.schema) for view in views if view.name is None)
 
     def _choice_property(
         self,
@@ -378,7 +360,7 @@ class _Writer:
     ) -> None:
         keyword = "oneOf" if isinstance(schema.get("oneOf"), list | tuple) else "anyOf"
         self._refs.enter(view)
-        views = [self._refs.resolve(v) for v in _variants(schema, keyword) or ()]
+        views = [self._refs.resolve(v) for v in variants_of(schema, keyword) or ()]
         description = schema.get("description")
         printed = False
         if isinstance(description, str):
@@ -388,7 +370,7 @@ class _Writer:
                 printed = True
         if "default" in schema:
             out.append(
-                f"{indent}// {self._default(schema['default'], not _list(schema, 'enum'))}\n"
+                f"{indent}// {self._default(schema['default'], not list_of(schema, 'enum'))}\n"
             )
         if bounds := self._bounds(schema):
             self._comment(out, indent, bounds)
@@ -407,6 +389,13 @@ class _Writer:
         out.append(f"{indent},\n")
 
     # Words
+
+    def _bounds(self, schema: dict[str, Any]) -> str:
+        found = [
+            f"{key}: {value if isinstance(value, str) else self._literal(value)}"
+            for key, value in bounds_of(schema)
+        ]
+        return " ".join(comment_lines(", ".join(found)))
 
     def _property_name(self, key: str) -> str | None:
         """The name, quoted if it must be; None once the size limit is reached."""
@@ -433,22 +422,6 @@ class _Writer:
         text = self._literal(value)
         return f"default: {'…' if text is None else text}"
 
-    def _bounds(self, schema: dict[str, Any]) -> str:
-        """Formats and limits in words, but for those that only name a machine integer."""
-        if _BOUND_SET.isdisjoint(schema):
-            return ""
-        found = []
-        is_tuple = "prefixItems" in schema  # which shows its length
-        for key in _BOUNDS:
-            value = None if is_tuple and key in ("minItems", "maxItems") else schema.get(key)
-            if value is None or value is False or isinstance(value, dict | list | tuple):
-                continue
-            if isinstance(value, int | float) and value in _MACHINE_BOUNDS:
-                continue
-            shown = value if isinstance(value, str) else self._literal(value)
-            found.append(f"{key}: {shown}")
-        return " ".join(comment_lines(", ".join(found)))
-
 
 def _nullable(shape: _Type, schema: object) -> _Type:
     if shape.null or not isinstance(schema, dict) or schema.get("nullable") is not True:
@@ -461,87 +434,6 @@ def _nullable(shape: _Type, schema: object) -> _Type:
 
 def _rank(texts: Sequence[str]) -> int:
     return _UNION if len(texts) > 1 else _ATOM
-
-
-def _list(schema: dict[str, Any], key: str) -> list[Any]:
-    value = schema.get(key)
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _enum(schema: dict[str, Any]) -> list[Any]:
-    """The values of ``enum`` that the schema's own ``type`` allows."""
-    values = schema.get("enum")
-    if not values or not isinstance(values, list | tuple):
-        return []
-    kind = schema.get("type")
-    if kind == "string":
-        return [v for v in values if isinstance(v, str)]
-    kinds = (
-        {kind} if isinstance(kind, str) else {k for k in _list(schema, "type") if type(k) is str}
-    )
-    return [v for v in values if not kinds or _kinds(v) & kinds]
-
-
-def _kinds(value: object) -> set[str]:
-    if value is None:
-        return {"null"}
-    if isinstance(value, bool):
-        return {"boolean"}
-    if isinstance(value, int):
-        return {"integer", "number"}
-    if isinstance(value, float):
-        return {"number", "integer"} if value.is_integer() else {"number"}
-    if isinstance(value, str):
-        return {"string"}
-    return {"object"} if isinstance(value, dict) else {"array"}
-
-
-def _variants(schema: dict[str, Any], keyword: str) -> list[Any] | None:
-    """The variants of a choice; None if they say nothing about the type that ``schema`` has.
-
-    A variant without a type of its own has the type beside the choice.
-    """
-    variants = _list(schema, keyword)
-    base = {k: schema[k] for k in ("type", "enum", "items", "properties") if k in schema}
-    typeless = [isinstance(v, dict) and not _SHAPES & v.keys() for v in variants]
-    if not base or not any(typeless):
-        return variants
-    if all(typeless):
-        return None
-    return [{**base, **v} if t else v for v, t in zip(variants, typeless, strict=True)]
-
-
-def _needs_lines(views: Iterable[View]) -> bool:
-    for view in views:
-        schema = view.schema
-        if isinstance(schema, dict) and view.name is None:
-            if "description" in schema or "default" in schema or "properties" in schema:
-                return True
-            if schema.get("oneOf") or schema.get("type") == "object":
-                return True
-    return False
-
-
-def _plain_object(schema: dict[str, Any]) -> bool:
-    if not schema.keys() <= _MERGEABLE:
-        return False
-    return schema.get("type", "object") == "object" and isinstance(
-        schema.get("properties", {}), dict
-    )
-
-
-def _merged(schemas: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One object schema with everything these ask for. The later title and description win."""
-    out: dict[str, Any] = {"type": "object"}
-    properties: dict[str, Any] = {}
-    required: list[Any] = []
-    for schema in schemas:
-        for key, value in (schema.get("properties") or {}).items():
-            known = properties.get(key, value)
-            properties[key] = value if known == value else {"allOf": [known, value]}
-        required += _list(schema, "required")
-        out.update({k: v for k, v in schema.items() if k not in ("properties", "required")})
-    return {**out, "properties": properties, "required": required}
 
 
 def _quoted(key: str) -> str:

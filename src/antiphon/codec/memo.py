@@ -16,7 +16,7 @@ from typing import Final
 __all__ = ["DEFAULT_MEMO_TOKENS", "ByIdentity", "TokenMemo"]
 
 DEFAULT_MEMO_TOKENS: Final = 1 << 20
-"""Tokens a renderer remembers: eight full contexts of gpt-oss, about 50 MB when full, texts included."""
+"""Tokens a renderer remembers: eight contexts of gpt-oss, about 50 MB when full, texts included."""
 
 _CHARS_PER_TOKEN: Final = 16
 _ENTRY: Final = 8

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -34,12 +34,13 @@ from antiphon.codec.prompt import (
     has_function_tools,
     system_text,
 )
+from antiphon.codec.render_header import Header, build_header
 from antiphon.codec.training import TrainingSample
 from antiphon.errors import MessageError, RenderError
 from antiphon.model.content import Content, DeveloperContent, SystemContent, TextContent
-from antiphon.model.message import CONSTRAIN_JSON, Conversation, Message, Role
+from antiphon.model.message import Conversation, Message, Role
 from antiphon.model.validate import check_header, check_message, check_tools
-from antiphon.vocab.control import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START
+from antiphon.vocab.control import END, RETURN, START
 from antiphon.vocab.tokenizer import Tokenizer, default_tokenizer
 
 __all__ = ["DEFAULT_MEMO_TOKENS", "Dialect", "History", "Renderer", "render"]
@@ -48,16 +49,6 @@ Dialect = Literal["reference", "emission"]
 
 MAX_HEADERS: Final = 4096
 """Distinct headers a renderer remembers before it starts afresh."""
-
-_CONSTRAIN_TEXT: Final = "<|constrain|>"
-
-
-class _Header(NamedTuple):
-    tokens: list[int]
-    author: int
-    """How many of the tokens are ``<|start|>``, role and name."""
-    stop: int
-    """What ends a message with this header."""
 
 
 class Renderer:
@@ -82,7 +73,7 @@ class Renderer:
         self._reference = dialect == "reference"
         self._check = check
         self._tokenizer = tokenizer
-        self._headers: dict[tuple[str | None, ...], _Header] = {}
+        self._headers: dict[tuple[str | None, ...], Header] = {}
         self._memo = TokenMemo(memo_tokens)
 
     # Primitives over plain values
@@ -318,7 +309,7 @@ class Renderer:
             self._memo.put(key, tokens, sum(map(len, texts)))
         return tokens
 
-    def _assemble(self, header: _Header, texts: Sequence[str]) -> list[int]:
+    def _assemble(self, header: Header, texts: Sequence[str]) -> list[int]:
         if not self._reference:
             texts = ["".join(texts)]
         out = header.tokens.copy()
@@ -327,7 +318,7 @@ class Renderer:
         out.append(header.stop)
         return out
 
-    def _header_of(self, message: Message) -> _Header:
+    def _header_of(self, message: Message) -> Header:
         author = message.author
         return self._header(
             author.role, author.name, message.channel, message.recipient, message.content_type
@@ -340,77 +331,21 @@ class Renderer:
         channel: str | None,
         recipient: str | None,
         content_type: str | None,
-    ) -> _Header:
+    ) -> Header:
         key = (role, name, channel, recipient, content_type)
         header = self._headers.get(key)
         if header is None:
             if self._check:
                 check_header(*key)
-            header = self._build_header(*key)
+            header = build_header(self.encode, *key, reference=self._reference)
             if len(self._headers) >= MAX_HEADERS:
                 self._headers = {}
             self._headers[key] = header
         return header
 
-    def _build_header(
-        self,
-        role: str,
-        name: str | None,
-        channel: str | None,
-        recipient: str | None,
-        content_type: str | None,
-    ) -> _Header:
-        if role == Role.TOOL:
-            if name is None:
-                raise RenderError("Tools should have a name!")
-            out = [START, *self.encode(name)]
-        else:
-            out = [START, *self.encode(str(role))]
-            if name is not None:
-                out += self.encode(f":{name}")
-        author = len(out)
-        if self._reference or role != Role.ASSISTANT:
-            if recipient is not None and recipient != "all":
-                out += self.encode(f" to={recipient}")
-            if channel is not None:
-                out += [CHANNEL, *self.encode(channel)]
-        else:
-            address = f" to={recipient}" if _addressed(recipient) else ""
-            if channel is not None:
-                out += [CHANNEL, *self.encode(channel + address)]
-            elif address:
-                out += self.encode(address)
-            if content_type is not None:
-                content_type = _emitted_type(content_type)
-        if content_type is not None:
-            if content_type.startswith(_CONSTRAIN_TEXT):
-                out += [*self.encode(" "), CONSTRAIN]
-                rest = content_type.removeprefix(_CONSTRAIN_TEXT)
-                if rest:
-                    out += self.encode(rest)
-            else:
-                out += self.encode(f" {content_type}")
-        out.append(MESSAGE)
-        called = recipient is not None if self._reference else _addressed(recipient)
-        calls = called and role == Role.ASSISTANT
-        return _Header(out, author, CALL if calls else END)
-
 
 def _messages(conversation: Conversation | Sequence[Message]) -> Sequence[Message]:
     return conversation.messages if isinstance(conversation, Conversation) else conversation
-
-
-def _addressed(recipient: str | None) -> bool:
-    return recipient not in (None, "", "all")
-
-
-def _emitted_type(content_type: str) -> str:
-    """The content type as the model writes it: marked JSON, no space after the marker."""
-    if content_type == "json":
-        return CONSTRAIN_JSON
-    if content_type.startswith(_CONSTRAIN_TEXT):
-        return _CONSTRAIN_TEXT + content_type.removeprefix(_CONSTRAIN_TEXT).strip()
-    return content_type
 
 
 @cache
