@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from statistics import median
 from typing import Any, Final
 
@@ -76,39 +77,53 @@ def _cold(messages: int, tokens: int, target: float | None, *, keep_words: bool 
 
 
 def _drop_in_cold(messages: int, tokens: int, target: float) -> Any:
+    """The drop-in's memo outlives its encodings, so each call gets texts it has never seen."""
+
     def run(bench: Bench, work: str) -> Row:
         values = dialogue(messages, min(tokens, 500) if bench.settings.quick else tokens, 1)
-        ours_encoding, ours_role = bench.drop_in_encoding, bench.drop_in.Role.ASSISTANT
-        conversation = bench.drop_in_conversation(values)
-        theirs = bench.conversation(values)
-        encoding, role = bench.encoding, bench.library.Role.ASSISTANT
-        load = bench.drop_in.load_harmony_encoding
+        ours_render = bench.drop_in_encoding.render_conversation_for_completion
+        reference_render = bench.encoding.render_conversation_for_completion
+        ours_role, role = bench.drop_in.Role.ASSISTANT, bench.library.Role.ASSISTANT
+        numbers = count(100_000)
+        conversation: Any = None
 
-        def fresh() -> None:
-            nonlocal ours_encoding
-            ours_encoding = load("HarmonyGptOss")
+        def new_texts() -> None:
+            nonlocal conversation
+            conversation = bench.drop_in_conversation(_numbered(values, next(numbers)))
             bench.forget_words()
 
         def ours() -> list[int]:
-            ids: list[int] = ours_encoding.render_conversation_for_completion(
-                conversation, ours_role
-            )
+            ids: list[int] = ours_render(conversation, ours_role)
             return ids
 
-        expected = encoding.render_conversation_for_completion(theirs, role)
+        new_texts()
+        theirs = bench.conversation(_numbered(values, 100_000))
+        expected = reference_render(theirs, role)
         assert ours() == expected, "the outputs differ"
         units = len(expected)
         measured = compare(
             bench.settings,
-            Work(ours, units, fresh),
-            Work(lambda: encoding.render_conversation_for_completion(theirs, role), units),
+            Work(ours, units, new_texts),
+            Work(lambda: reference_render(theirs, role), units),
             _encode_limit(bench, values, units),
         )
         return ratio_row(
-            work, measured, at_least=target, limit="the tokenizer alone", note=COLD_NOTE
+            work,
+            measured,
+            at_least=target,
+            limit="the tokenizer alone",
+            note="new texts and an emptied tokenizer cache for every call",
         )
 
     return run
+
+
+def _numbered(values: Sequence[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """The same messages with a six-digit number before each text: new, and as long."""
+    return [
+        {**value, "content": [{"type": "text", "text": f"{number} {value['content'][0]['text']}"}]}
+        for value in values
+    ]
 
 
 def _agent(bench: Bench, work: str) -> Row:
@@ -148,9 +163,9 @@ def _agent(bench: Bench, work: str) -> Row:
     )
     whole = median(measured.reference) * units
     note = (
-        f"{turns} prompts of {units:,} tokens in all, from a cold renderer on. The reference"
-        f" renders every {every}th turn ({sample:,} tokens); at that rate all take it {whole:.1f} s,"
-        f" us {median(measured.ours) * units:.3f} s"
+        f"{turns} prompts of {units:,} tokens in all, from a cold renderer on. The"
+        f" reference renders every {every}th turn ({sample:,} tokens); at that rate all of them"
+        f" take it {whole:.1f} s, us {median(measured.ours) * units:.3f} s"
     )
     return ratio_row(work, measured, at_least=100, limit="list.extend", note=note)
 
@@ -159,43 +174,48 @@ def _drop_in_agent(bench: Bench, work: str) -> Row:
     """No target: the same chat as pydantic objects, which can change between two turns."""
     turns, every = (20, 5) if bench.settings.quick else (200, 10)
     values, prompts = agent_chat(turns, 1)
-    load, ours_role = bench.drop_in.load_harmony_encoding, bench.drop_in.Role.ASSISTANT
-    everything = bench.drop_in_conversation(values).messages
-    make = bench.drop_in.Conversation.from_messages
-    histories = [make(everything[:n]) for n in prompts]
-    encoding, role = bench.encoding, bench.library.Role.ASSISTANT
     sampled = range(every // 2, turns, every)
-    theirs = {turn: bench.conversation(values[: prompts[turn]]) for turn in sampled}
-    ours_encoding = bench.drop_in_encoding
+    theirs = [bench.conversation(values[: prompts[turn]]) for turn in sampled]
+    ours_render = bench.drop_in_encoding.render_conversation_for_completion
+    reference_render = bench.encoding.render_conversation_for_completion
+    ours_role, role = bench.drop_in.Role.ASSISTANT, bench.library.Role.ASSISTANT
+    make = bench.drop_in.Conversation.from_messages
+    numbers = count(100_000)
+    histories: list[Any] = []
 
-    def fresh() -> None:
-        nonlocal ours_encoding
-        ours_encoding = load("HarmonyGptOss")
+    def new_texts() -> None:
+        number = next(numbers)
+        changed = [*values[:2], *_numbered(values[2:], number)]
+        everything = bench.drop_in_conversation(changed).messages
+        histories[:] = [make(everything[:n]) for n in prompts]
         bench.forget_words()
 
     def ours() -> None:
         for history in histories:
-            ours_encoding.render_conversation_for_completion(history, ours_role)
+            ours_render(history, ours_role)
 
     def reference() -> None:
-        for conversation in theirs.values():
-            encoding.render_conversation_for_completion(conversation, role)
+        for conversation in theirs:
+            reference_render(conversation, role)
 
-    for turn, conversation in theirs.items():
-        expected = encoding.render_conversation_for_completion(conversation, role)
-        got = ours_encoding.render_conversation_for_completion(histories[turn], ours_role)
-        assert got == expected, f"turn {turn} differs"
-    sizes = [
-        len(ours_encoding.render_conversation_for_completion(history, ours_role))
-        for history in histories
-    ]
-    units, sample = sum(sizes), sum(sizes[turn] for turn in sampled)
+    for turn, conversation in zip(sampled, theirs, strict=True):
+        mine = bench.drop_in_conversation(values[: prompts[turn]])
+        expected = reference_render(conversation, role)
+        assert ours_render(mine, ours_role) == expected, f"turn {turn} differs"
+    sample = sum(len(reference_render(conversation, role)) for conversation in theirs)
+    new_texts()
+    units = sum(len(ours_render(history, ours_role)) for history in histories)
     settings = Settings(bench.settings.quick, min(bench.settings.pairs, 5), 0.001)
     measured = compare(
-        settings, Work(ours, units, fresh), Work(reference, sample), _extend_limit(1000, 100)
+        settings, Work(ours, units, new_texts), Work(reference, sample), _extend_limit(1000, 100)
     )
     return ratio_row(
-        work, measured, at_least=None, limit="list.extend", note=f"{settings.pairs} pairs"
+        work,
+        measured,
+        at_least=None,
+        limit="list.extend",
+        note=f"new texts in every pass; the reference renders every {every}th turn;"
+        f" {settings.pairs} pairs",
     )
 
 

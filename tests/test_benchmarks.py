@@ -26,7 +26,7 @@ def test_rows_are_measured_after_their_outputs_were_found_equal() -> None:
     done = run(
         "--quick",
         "--only",
-        "own API, messages of 20|own feed, ASCII|own API, cold, 50 messages of 20|random emoji, ids",
+        "own API, messages of 20|own feed, ASCII|own API, cold, 50 messages of 20|random emoji, id",
     )
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
