@@ -1,0 +1,120 @@
+"""GBNF building blocks: rules, literals, character classes, and text that spells no control token.
+
+llama.cpp lets a control token stand for its own text, so a grammar that accepts ``<|end|>`` as text
+accepts the token 200007 there. All control-token names are ``<|`` and a lower-case letter, so text
+and JSON strings here exclude just that; a JSON string can still say it as ``\\u003c|``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from antiphon.codec.grammar.limits import MAX_GRAMMAR_CHARS, MAX_RULES, MAX_WHITESPACE
+from antiphon.errors import SchemaError
+
+__all__ = ["SHARED", "Rules", "choice", "json_literal", "literal", "spells_control"]
+
+_SPELLS: Final = re.compile(r"<\|[a-z]")
+_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SPECIAL: Final = re.compile(r'["\\\x00-\x1f\x7f-\x9f]')
+
+SHARED: Final = {
+    "text": r'( [^<] | "<" ( "<" | "|<" )* ( [^<|] | "|" [^<a-z] ) )* less-end?',
+    "ws": rf'" "? | "\r"? "\n" [ \t]{{0,{MAX_WHITESPACE}}}',
+    "hex": "[0-9a-fA-F]",
+    "escape": r'"\\" ( ["\\/bfnrt] | "u" hex hex hex hex )',
+    "plain": r'[^"\\<\x00-\x1F] | escape',
+    "less": r'"<" ( "<" | "|<" )* ( after-less | "|" after-bar )',
+    "after-less": r'[^"\\<|\x00-\x1F] | escape',
+    "after-bar": r'[^"\\<a-z\x00-\x1F] | escape',
+    "less-end": r'"<" ( "<" | "|<" )* "|"?',
+    "string": r'"\"" ( plain | less )* less-end? "\""',
+    "integer": r'"-"? ( "0" | [1-9] [0-9]* )',
+    "number": r'integer ( "." [0-9]+ )? ( [eE] [-+]? [0-9]+ )?',
+    "value": 'object | array | string | number | "true" | "false" | "null"',
+    "object": r'"{" ws ( member ( ws "," ws member )* ws )? "}"',
+    "member": r'string ws ":" ws value',
+    "array": r'"[" ws ( value ( ws "," ws value )* ws )? "]"',
+}
+"""Rules that any grammar may use; only those that are used are written."""
+
+_NAME: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|!?<\[\d+\]>|([a-z][a-z0-9-]*)')
+
+
+class Rules:
+    """The rules of one grammar, each body once. Raises SchemaError when they grow too many."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._chars = 0
+
+    def add(self, body: str) -> str:
+        """The name of a rule with this body."""
+        if body in self._names:
+            return self._names[body]
+        name = self.reserve()
+        self.define(name, body)
+        self._names[body] = name
+        return name
+
+    def reserve(self) -> str:
+        """A name for a rule that is defined later."""
+        name = f"r{len(self._bodies)}"
+        self._bodies[name] = ""
+        if len(self._bodies) > MAX_RULES:
+            raise SchemaError(f"the grammar has more than {MAX_RULES} rules")
+        return name
+
+    def define(self, name: str, body: str) -> None:
+        self._bodies[name] = body
+        self._chars += len(body)
+        if self._chars > MAX_GRAMMAR_CHARS:
+            raise SchemaError(f"the grammar is longer than {MAX_GRAMMAR_CHARS} characters")
+
+    def text(self, root: str) -> str:
+        """The whole grammar, ``root`` first, with the shared rules that are used."""
+        lines = [f"root ::= {root}"]
+        lines += [f"{name} ::= {body}" for name, body in self._bodies.items() if body]
+        wanted: list[str] = []
+        seen: set[str] = set()
+        pending = list(lines)
+        while pending:
+            for found in _NAME.finditer(pending.pop().partition("::=")[2]):
+                name = found[1]
+                if name in SHARED and name not in seen:
+                    seen.add(name)
+                    wanted.append(name)
+                    pending.append(f"{name} ::= {SHARED[name]}")
+        lines += [f"{name} ::= {SHARED[name]}" for name in SHARED if name in seen]
+        return "\n".join(lines) + "\n"
+
+
+def choice(options: Iterable[str]) -> str:
+    """One of these expressions, in parentheses if there are several."""
+    several = list(dict.fromkeys(options))
+    return several[0] if len(several) == 1 else f"( {' | '.join(several)} )"
+
+
+def literal(text: str) -> str:
+    """A GBNF string literal."""
+    return f'"{_SPECIAL.sub(_escaped, text)}"'
+
+
+def json_literal(json_text: str) -> str:
+    """The literal of JSON text, with ``<`` escaped where it would spell a control token."""
+    if spells_control(json_text):
+        json_text = json_text.replace("<|", "\\u003c|")
+    return literal(json_text)
+
+
+def spells_control(text: str) -> bool:
+    """Whether the text can be read as a control token by llama.cpp."""
+    return _SPELLS.search(text) is not None
+
+
+def _escaped(found: re.Match[str]) -> str:
+    char = found.group()
+    return _ESCAPES.get(char) or f"\\x{ord(char):02X}"
