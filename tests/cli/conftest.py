@@ -24,7 +24,8 @@ class Result(NamedTuple):
 
 def environment(**extra: str) -> dict[str, str]:
     """The environment without what would change how output looks."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
+    unwanted = ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**kept, "TERM": "xterm", **extra}
 
 
