@@ -151,6 +151,16 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(linked), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_mentioned_files_exist(page: Path) -> None:
+    prose = re.sub(
+        r"<!-- modules.*?<!-- /modules -->", "", page.read_text("utf-8"), flags=re.DOTALL
+    )
+    for path in re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|json|txt|md|toml))`", prose):
+        places = (ROOT, ROOT / "src", ROOT / "src" / "antiphon")
+        assert any((place / path).exists() for place in places), path
+
+
 def test_each_format_rule_is_stated_once() -> None:
     rules = re.findall(
         r"^- \*\*(\d\.[\d.]+)\*\*", (ROOT / "docs/format.md").read_text("utf-8"), re.MULTILINE
