@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from reading import Read
+from tests.codec.reading import Read
 
 JSON = "<|constrain|>json"
 

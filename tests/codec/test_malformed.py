@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reading import as_reads, feed_one_by_one
+from tests.codec.reading import as_reads, feed_one_by_one
 
 from antiphon.codec.parse import parse
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reading import encode
+from tests.codec.reading import encode
 
 from antiphon.codec.events import Span, Stop
 from antiphon.codec.parse import fold, parse

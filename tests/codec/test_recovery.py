@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from reading import as_reads, encode, feed_one_by_one, read
-from recovery_rows import ROWS, STRIPPED_ROWS, Read, Row
+from tests.codec.reading import as_reads, encode, feed_one_by_one, read
+from tests.codec.recovery_rows import ROWS, STRIPPED_ROWS, Read, Row
 
 from antiphon.codec.adopt import adopt_calls
+from antiphon.codec.limits import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
 from antiphon.codec.parse import parse
 from antiphon.codec.render import Renderer
-from antiphon.codec.limits import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
 from antiphon.codec.stream import Parser
 from antiphon.model.message import Conversation, Message
 from antiphon.model.tools import Tool, functions
