@@ -175,57 +175,13 @@ class StrictParser:
     def step(self, token: int) -> str | None:
         """`feed` for a token that ``texts`` has no text for."""
         self.delta = None
-        if self.state is _CONTENT:
-            if token in _STOPS:
-                self._finish(token)
-            elif not self._lost:
-                return self._take_text(token)
-        elif self.state is _HEADER:
-            if token == MESSAGE:
-                self._open()
-            elif self.lenient and token in _STOPS:
-                self._close_header(token)
-            else:
-                self._header_ids.append(token)
-        elif token == START:
-            self.state = _HEADER
-        else:
-            raise ParseError(
-                f"Unexpected token {token} while expecting start token {START}",
-                position=self.position - 1,
-                recovery="begins a new message there, or adds the text to the one before",
-            )
+        if self.state is not _CONTENT:
+            self._step_outside(token)
+        elif token in _STOPS:
+            self._finish(token)
+        elif not self._lost:
+            return self._take_text(token)
         return None
-
-    def _open(self) -> None:
-        ids, self._header_ids = self._header_ids, []
-        self.state = _EXPECT_START
-        try:
-            header = _header_of_ids(ids, self.next_role)
-        except HeaderError as error:
-            raise self._refused(error) from None
-        self.next_role = None
-        self.header = header
-        self.state = _CONTENT
-        self.texts = spellings.complete_texts()
-
-    def _close_header(self, stop: int) -> None:
-        if self.next_role is not None and self._header_ids:
-            try:
-                header, text = read_header_only(decode_utf8(self._header_ids), self.next_role)
-            except (DecodeError, HeaderError) as error:
-                raise self._refused(error) from None
-            self.messages.append(StrictMessage(header, text, stop))
-        self._header_ids = []
-        self.next_role = None
-        self.state = _EXPECT_START
-
-    def _refused(self, error: ValueError) -> ParseError:
-        return ParseError(
-            str(error),
-            position=self.position - 1,
-            recovery="reads what it can of the header and keeps the rest as text",
-        )
 
     def _take_text(self, token: int) -> str | None:
         try:
@@ -260,6 +216,53 @@ class StrictParser:
             self._pending = b""
             self.texts = spellings.complete_texts()
         return self.delta
+
+    def _step_outside(self, token: int) -> None:
+        if self.state is _HEADER:
+            if token == MESSAGE:
+                self._open()
+            elif self.lenient and token in _STOPS:
+                self._close_header(token)
+            else:
+                self._header_ids.append(token)
+        elif token == START:
+            self.state = _HEADER
+        else:
+            raise ParseError(
+                f"Unexpected token {token} while expecting start token {START}",
+                position=self.position - 1,
+                recovery="begins a new message there, or adds the text to the one before",
+            )
+
+    def _open(self) -> None:
+        ids, self._header_ids = self._header_ids, []
+        self.state = _EXPECT_START
+        try:
+            header = _header_of_ids(ids, self.next_role)
+        except HeaderError as error:
+            raise self._refused(error) from None
+        self.next_role = None
+        self.header = header
+        self.state = _CONTENT
+        self.texts = spellings.complete_texts()
+
+    def _close_header(self, stop: int) -> None:
+        if self.next_role is not None and self._header_ids:
+            try:
+                header, text = read_header_only(decode_utf8(self._header_ids), self.next_role)
+            except (DecodeError, HeaderError) as error:
+                raise self._refused(error) from None
+            self.messages.append(StrictMessage(header, text, stop))
+        self._header_ids = []
+        self.next_role = None
+        self.state = _EXPECT_START
+
+    def _refused(self, error: ValueError) -> ParseError:
+        return ParseError(
+            str(error),
+            position=self.position - 1,
+            recovery="reads what it can of the header and keeps the rest as text",
+        )
 
     def _finish(self, stop: int | None) -> None:
         text = self.content

@@ -40,7 +40,7 @@ class Role(str, Enum):  # noqa: UP042 - its str() is the reference's
         raise ValueError(f"Unknown role: {value!r}")
 
 
-class Author(BaseModel):
+class Author(BaseModel, defer_build=True):
     """A role and, for tools always, a name."""
 
     role: Role
@@ -74,7 +74,7 @@ def _write_part(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
     return fields if kind is None else {"type": kind, **fields}
 
 
-class Message(BaseModel):
+class Message(BaseModel, defer_build=True):
     """One message."""
 
     author: Author
@@ -151,7 +151,7 @@ def _part(content: str | Content) -> Content:
     return TextContent(text=content) if isinstance(content, str) else content
 
 
-class Conversation(BaseModel):
+class Conversation(BaseModel, defer_build=True):
     """Messages in order."""
 
     messages: list[Message] = Field(default_factory=list)

@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 
-class RenderConversationConfig(BaseModel):
+class RenderConversationConfig(BaseModel, defer_build=True):
     """Whether reasoning before the first final answer is left out."""
 
     auto_drop_analysis: bool = True
 
 
-class RenderOptions(BaseModel):
+class RenderOptions(BaseModel, defer_build=True):
     """What a single message cannot know of its conversation."""
 
     conversation_has_function_tools: bool = False

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class Content(BaseModel):
+class Content(BaseModel, defer_build=True):
     """One part of a message; see the subclasses."""
 
     content_kind: ClassVar[str | None] = None
@@ -48,7 +48,7 @@ class TextContent(Content):
         return {"type": "text", "text": self.text}
 
 
-class ToolDescription(BaseModel):
+class ToolDescription(BaseModel, defer_build=True):
     """One function that the model may call."""
 
     name: str
@@ -70,7 +70,7 @@ class ReasoningEffort(str, Enum):  # noqa: UP042 - its str() is the reference's
     HIGH = "High"
 
 
-class ChannelConfig(BaseModel):
+class ChannelConfig(BaseModel, defer_build=True):
     """The channels named in the system message."""
 
     valid_channels: list[str]
@@ -81,7 +81,7 @@ class ChannelConfig(BaseModel):
         return cls(valid_channels=channels, channel_required=True)
 
 
-class ToolNamespaceConfig(BaseModel):
+class ToolNamespaceConfig(BaseModel, defer_build=True):
     """A named group of tools."""
 
     name: str

@@ -73,16 +73,16 @@ class StreamableParser:
         self._tokens = array("I")
         self._token_list: list[int] = []
         self._messages: list[Message] = []
-        self._content_tokens: list[int] = []
-        self._content_parts = 0
         self.last_content_delta: str | None = None
         """The text that the last token completed, or None."""
         self._follow()
 
     def _follow(self) -> None:
-        """Share what `process` needs with the parser, which has just changed its state."""
+        """Share with the parser, which has just begun a message or ended one."""
         self._parts = self._parser.parts
         self._texts = self._parser.texts
+        self._content_tokens: list[int] = []
+        self._content_parts = 0
 
     def process(self, token: int) -> StreamableParser:
         """Take one token. Raises HarmonyError for a token that cannot stand here."""
@@ -100,17 +100,15 @@ class StreamableParser:
 
     def _step(self) -> StreamableParser:
         parser = self._parser
-        parts = self._parts
         try:
             self.last_content_delta = parser.step(self._tokens[-1])
         except ParseError as error:
             self.last_content_delta = None
             raise HarmonyError(str(error)) from error
         finally:
-            self._follow()
-            if self._parts is not parts:
-                self._content_tokens = []
-                self._content_parts = 0
+            self._texts = parser.texts
+            if self._parts is not parser.parts:
+                self._follow()
         return self
 
     def process_eos(self) -> StreamableParser:
@@ -122,8 +120,6 @@ class StreamableParser:
             raise HarmonyError(str(error)) from error
         finally:
             self._follow()
-        self._content_tokens = []
-        self._content_parts = 0
         return self
 
     @property
@@ -219,6 +215,4 @@ class StreamableParser:
             setattr(self, name, value)
         self._token_list = []
         self._messages = []
-        self._content_tokens = []
-        self._content_parts = 0
         self._follow()
