@@ -85,7 +85,7 @@ _CLASSES: Final = {
     "mark": _Class("\u0300-\u036f", after=rf"(?![^0-9{_BLANK}])"),
     "symbol": _Class(_SYMBOL, before=r"(?<![\r\n])|(?!/)"),
     "blank": _Class(_BLANK),
-    "newline": _Class(r"\r\n", after=r"(?![\s/])"),
+    "newline": _Class(r"\r\n", after=rf"(?!/|[{_BLANK}]*[\r\n])"),
 }
 
 
