@@ -39,6 +39,7 @@ format: $(VENV)/.dev ## Format the code and mend what the linter can
 docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/cli_help.py
 	$(BIN)/python tools/docs/module_table.py
+	$(BIN)/python tools/state_diagram.py --write
 
 bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/codec.py --write $(ARGS)

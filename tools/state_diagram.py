@@ -1,7 +1,7 @@
 """Draw the parser's transition table as a Mermaid diagram.
 
-    python tools/state_diagram.py            # print it
-    python tools/state_diagram.py --write    # put it into docs/recovery.md
+python tools/state_diagram.py            # print it
+python tools/state_diagram.py --write    # put it into docs/recovery.md
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.codec.reading import as_reads, encode, feed_one_by_one, read
-from tests.codec.recovery_rows import ROWS, STRIPPED_ROWS, Read, Row
+from tests.codec.reading import Read, as_reads, encode, feed_one_by_one, read
+from tests.codec.recovery_rows import ROWS, STRIPPED_ROWS, Row
 
 from antiphon.codec.adopt import adopt_calls
 from antiphon.codec.limits import EARLY_TEXT_CHARS, MAX_HEADER_CHARS

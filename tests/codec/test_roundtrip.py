@@ -71,5 +71,5 @@ def _bare(message: Message) -> Message:
 )
 def test_messages_that_the_reference_cannot_read_back(message: Message) -> None:
     for dialect in ("reference", "emission"):
-        ids = Renderer(dialect=dialect).message(message)  # type: ignore[arg-type]
+        ids = Renderer(dialect=dialect).message(message)
         assert parse(ids).messages == [message]

@@ -108,8 +108,10 @@ def test_text_joins_the_text_parts_only() -> None:
             "messages[0].content[0].type",
         ),
         (
-            ('{"messages":[{"role":"system","content":[{"type":"system_content",'
-            '"reasoning_effort":"x"}]}]}'),
+            (
+                '{"messages":[{"role":"system","content":[{"type":"system_content",'
+                '"reasoning_effort":"x"}]}]}'
+            ),
             "messages[0].content[0].reasoning_effort",
         ),
     ],
