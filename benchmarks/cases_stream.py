@@ -216,13 +216,14 @@ def _marked(how: str, target: float | None) -> Any:
             bench.library.Role.ASSISTANT,
         )
         inner, allowed = inner_encoding(bench), set(FORMAT_TOKENS)
-        encode = {
+        encoders: dict[str, Callable[[str], list[int]]] = {
             "format": lambda chunk: encoding.encode(
                 chunk, allowed_special=allowed, disallowed_special=()
             ),
             "all": lambda chunk: encoding.encode(chunk, allowed_special="all"),
             "inner": lambda chunk: inner.encode(chunk, FORMAT_TOKENS if "<" in chunk else ()),
-        }[how]
+        }
+        encode = encoders[how]
 
         def reference() -> None:
             parser = make(encoding, role)
