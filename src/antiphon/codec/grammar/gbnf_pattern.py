@@ -42,7 +42,8 @@ class _UnsupportedError(Exception):
 
 def pattern_body(pattern: str, budget: Budget) -> str | None:
     """The GBNF expression between the quotes, or None if the pattern cannot be translated."""
-    if not pattern.startswith("^") or not pattern.endswith("$") or pattern.endswith("\\$"):
+    backslashes = len(pattern) - 1 - len(pattern[:-1].rstrip("\\"))
+    if not pattern.startswith("^") or not pattern.endswith("$") or backslashes % 2:
         return None
     if len(pattern) > MAX_PATTERN_CHARS:
         return None

@@ -43,25 +43,46 @@ def schema_rule(
 
     Raises SchemaError if there is no such value, or for a schema that is malformed or too large.
     """
-    written = _Writer(schema, rules, budget, notes).whole(where, object_only=object_only)
-    if written is None:
-        raise SchemaError(f"{where}: no value satisfies the schema")
-    return written
+    impossible: set[object] = set()
+    while True:
+        writer = _Writer(schema, rules, budget, notes, impossible)
+        try:
+            written = writer.whole(where, object_only=object_only)
+        except _ImpossibleError as found:
+            impossible.add(found.key)
+            continue
+        if written is None:
+            raise SchemaError(f"{where}: no value satisfies the schema")
+        return written
+
+
+class _ImpossibleError(Exception):
+    """A definition that was referred to already has no valid value: begin again, knowing it."""
+
+    def __init__(self, key: object) -> None:
+        self.key = key
 
 
 class _Writer:
     """Writes the rules of one schema document."""
 
-    def __init__(self, root: dict[str, Any], rules: Rules, budget: Budget, notes: Notes) -> None:
+    def __init__(
+        self,
+        root: dict[str, Any],
+        rules: Rules,
+        budget: Budget,
+        notes: Notes,
+        impossible: set[object],
+    ) -> None:
         self.root = root
         self.rules = rules
         self.budget = budget
         self.notes = notes
         self.flattener = Flattener(root, budget, notes)
         self._depth = 0
-        self._names: dict[object, str | None] = {}
+        self._names: dict[object, str | None] = dict.fromkeys(impossible)
         self._mentioned: set[str] = set()
-        self._waiting: list[tuple[str, object, str, str | None]] = []
+        self._waiting: list[tuple[object, object, str]] = []
         self._begins_with: dict[str, set[str]] = {}
         self._kept: list[object] = []
 
@@ -73,11 +94,15 @@ class _Writer:
         else:
             rule = self._value(self.root, where)
         while self._waiting:
-            name, schema, at, within = self._waiting.pop()
-            body = self._value(schema, at, within) if within else self._combined_body(schema, at)
+            key, schema, at = self._waiting.pop()
+            body = (
+                self._value(schema, at, key)
+                if isinstance(key, str)
+                else self._combined_body(schema, at)
+            )
             if body is None:
-                raise SchemaError(f"{at}: no value satisfies the definition referred to here")
-            self.rules.define(name, body)
+                raise _ImpossibleError(key)
+            self.rules.define(self._names[key] or "", body)
         self._check_left_recursion(where)
         return rule
 
@@ -117,7 +142,7 @@ class _Writer:
         if name not in self._names:
             rule = self.rules.reserve()
             self._names[name] = rule
-            self._waiting.append((rule, target, where, name))
+            self._waiting.append((name, target, where))
         return self._names[name]
 
     def _combined(self, schema: dict[str, Any], where: str) -> str | None:
@@ -131,12 +156,12 @@ class _Writer:
         rule = self.rules.reserve()
         self._names[key] = rule
         if self._depth >= _EAGER_DEPTH:
-            self._waiting.append((rule, schema, where, None))
+            self._waiting.append((key, schema, where))
             return rule
         body = self._combined_body(schema, where)
         if body is None:
             if rule in self._mentioned:
-                raise SchemaError(f"{where}: no value satisfies the schema")
+                raise _ImpossibleError(key)
             self._names[key] = None
             return None
         self.rules.define(rule, body)

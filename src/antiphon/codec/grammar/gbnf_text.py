@@ -75,21 +75,18 @@ class Rules:
             raise SchemaError(f"the grammar is longer than {MAX_GRAMMAR_CHARS} characters")
 
     def text(self, root: str) -> str:
-        """The whole grammar, ``root`` first, with the shared rules that are used."""
-        lines = [f"root ::= {root}"]
-        lines += [f"{name} ::= {body}" for name, body in self._bodies.items() if body]
-        wanted: list[str] = []
-        seen: set[str] = set()
-        pending = list(lines)
+        """The whole grammar, ``root`` first, then the rules it uses."""
+        bodies = {**self._bodies, **SHARED}
+        used: set[str] = set()
+        pending = [root]
         while pending:
-            for found in _NAME.finditer(pending.pop().partition("::=")[2]):
+            for found in _NAME.finditer(pending.pop()):
                 name = found[1]
-                if name in SHARED and name not in seen:
-                    seen.add(name)
-                    wanted.append(name)
-                    pending.append(f"{name} ::= {SHARED[name]}")
-        lines += [f"{name} ::= {SHARED[name]}" for name in SHARED if name in seen]
-        return "\n".join(lines) + "\n"
+                if name and name not in used:
+                    used.add(name)
+                    pending.append(bodies[name])
+        lines = [f"{name} ::= {body}" for name, body in bodies.items() if name in used]
+        return "\n".join([f"root ::= {root}", *lines]) + "\n"
 
 
 def choice(options: Iterable[str]) -> str:

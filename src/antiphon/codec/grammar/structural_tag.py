@@ -68,7 +68,7 @@ def _one_of(options: list[Any]) -> Any:
 
 def _call(call: Call, notes: Notes) -> list[Any]:
     content = _content(call.body, call.recipient, notes, object_only=True)
-    kinds = _CODE if isinstance(call.body, AnyText) else _JSON
+    kinds: tuple[str, ...] = _CODE if isinstance(call.body, AnyText) else _JSON
     if len(call.channels) > 1 and kinds is _JSON:
         kinds = _EITHER
     recipient = f" to={call.recipient}"
