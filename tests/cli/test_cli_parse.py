@@ -259,9 +259,12 @@ def test_a_live_pipe_is_parsed_as_it_comes(spawn):
     process.stdin.flush()
     line = process.stdout.readline()
     assert json.loads(line)["channel"] == "analysis"
-    out, err = process.communicate()
-    assert json.loads(out)["stop"] == "<|call|>"
-    assert (process.returncode, err) == (0, b"")
+    process.stdin.close()
+    # Not communicate(): it would miss what readline() has read ahead.
+    assert json.loads(process.stdout.readline())["stop"] == "<|call|>"
+    assert (process.stdout.read(), process.stderr.read(), process.wait()) == (b"", b"", 0)
+    process.stdout.close()
+    process.stderr.close()
 
 
 # The high-water mark of the process itself: that of getrusage counts its parent's as well.
