@@ -205,3 +205,10 @@ def test_a_copy_of_a_parser_goes_on_where_the_parser_stood(at: int) -> None:
     for twin in copies:
         twin.feed_many(ids[at:])
         assert twin.messages == parser.messages
+
+
+def test_half_a_surrogate_is_broken_as_soon_as_it_is_seen() -> None:
+    parser = StrictParser(Role.ASSISTANT)
+    ids = [*OPENING, *(BYTES[bytes([b])] for b in (0xED, 0xAA)), HELLO, HELLO]
+    deltas = [parser.feed(i) for i in ids]
+    assert deltas == [None, None, None, None, "�", "�", "hellohello"]

@@ -35,6 +35,8 @@ __all__ = ["StrictMessage", "StrictParser", "StrictState", "parse_strict", "pars
 
 _STOPS: Final = frozenset({END, RETURN, CALL})
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+_TRUNCATED_SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf]\Z")
+"""Broken already, although Python's incremental decoder waits for a third byte."""
 _MEMO_LIMIT: Final = 4096
 """Headers remembered, of each kind."""
 _MEMO_LONGEST: Final = 128
@@ -196,19 +198,20 @@ class StrictParser:
         data = self._pending + spelling if self._pending else spelling
         try:
             delta, used = utf_8_decode(data, "strict", False)
+            broken = _TRUNCATED_SURROGATE.match(data, used) is not None
+            used += broken
         except UnicodeDecodeError as error:
             delta = data[: error.start].decode()
             used = error.end
-            if delta:
-                self.parts.append(delta)
+            broken = True
+        if delta:
+            self.delta = delta
+            self.parts.append(delta)
+            if used == len(data) and not self._pending and not broken and token < ORDINARY_COUNT:
+                self.texts[token] = delta
+        if broken:
+            self.delta = delta + _REPLACEMENT
             self.parts.append(_REPLACEMENT)
-            self.delta = delta = delta + _REPLACEMENT
-        else:
-            if delta:
-                self.parts.append(delta)
-                self.delta = delta
-                if token < ORDINARY_COUNT and used == len(data) and not self._pending:
-                    self.texts[token] = delta
         if used < len(data):
             self._pending = data[used:]
             self.texts = spellings.no_texts()

@@ -256,6 +256,8 @@ def _conversation(
         raw_messages = raw["messages"]
     except (KeyError, TypeError):
         raise invalid_json("conversation", "missing field `messages`") from None
+    if not isinstance(raw_messages, list):
+        raise invalid_json("conversation", "expected a sequence")
     messages: Sequence[Message] = [_message(message, "conversation") for message in raw_messages]
     last = messages[-1] if messages else None
     flag = has_function_tools(messages)
