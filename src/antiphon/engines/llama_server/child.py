@@ -65,7 +65,7 @@ def start(settings: dict[str, Any]) -> Any:
         params.cpuparams.n_threads = threads
         params.cpuparams_batch.n_threads = threads
     params.verbosity = settings["verbosity"]
-    params.endpoint_metrics = params.endpoint_props = params.endpoint_slots = True
+    params.endpoint_metrics = params.endpoint_slots = True
     params.ui = False
     return xllamacpp.Server(params)
 

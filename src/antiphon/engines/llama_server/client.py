@@ -15,7 +15,7 @@ import msgspec
 from antiphon.engines.protocol import Chunk, CompletionRequest, Finish, FinishReason, Usage
 from antiphon.errors import EngineError, MissingExtraError
 from antiphon.net.sse import ServerSentEventDecoder
-from antiphon.vocab.control import CONTROL_NAMES
+from antiphon.vocab.control import CONTROL_NAMES, STOP_IDS
 from antiphon.vocab.table import token_bytes
 from antiphon.vocab.tokenizer import default_tokenizer
 
@@ -152,7 +152,7 @@ class _Reader:
         self.finished = False
         self._name = name
         self._frames = ServerSentEventDecoder()
-        self._stop_token: int | None = None
+        self._last: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         for frame in self._frames.feed(data):
@@ -170,11 +170,10 @@ class _Reader:
         tokens, text, exact = tuple(event.tokens), event.content, True
         if tokens and tokens[0] in CONTROL_NAMES:
             text = CONTROL_NAMES[tokens[0]]
-            self._stop_token = tokens[0]
         elif text and _spelled(tokens) != text:
             tokens, exact = tuple(default_tokenizer().encode(text)), False
-        elif tokens:
-            self._stop_token = None
+        if tokens:
+            self._last = tokens[-1]
         if not event.stop:
             return Chunk(tokens, text, exact)
         self.finished = True
@@ -185,7 +184,7 @@ class _Reader:
         stopped = event.stop_type == "eos"
         return Finish(
             FinishReason.STOP if stopped else FinishReason.LENGTH,
-            self._stop_token if stopped else None,
+            self._last if stopped and self._last in STOP_IDS else None,
             Usage(
                 prompt_tokens=event.tokens_evaluated,
                 completion_tokens=event.tokens_predicted,
