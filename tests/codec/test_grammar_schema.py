@@ -333,7 +333,7 @@ def test_a_clean_schema_has_no_notes() -> None:
             "refers to itself",
         ),
         ({"allOf": [{"$ref": "#"}], "type": "object"}, "refers to itself"),
-        ({"x": object()}, "not JSON"),
+        pytest.param({"x": object()}, "not JSON", id="not JSON"),
     ],
     ids=str,
 )
