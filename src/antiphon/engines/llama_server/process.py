@@ -210,7 +210,7 @@ class LlamaServer:
 
     def _cause(self) -> str:
         """The first error that llama.cpp logged, or else the last line."""
-        lines = [line for line in self._lines if line]
+        lines = [line for line in self.log if line]
         errors = [line for line in lines if " E " in line]
         if errors:
             return errors[0].partition(" E ")[2]
