@@ -17,8 +17,8 @@ from antiphon.model.message import Message as CodecMessage
 from antiphon.model.message import Role as CodecRole
 from antiphon.model.tools import FUNCTIONS
 from antiphon.openai_harmony.chat import Message
-from antiphon.openai_harmony.inner import renderer
-from antiphon.openai_harmony.json_form import content_from_json, loads
+from antiphon.openai_harmony.inner import LoneSurrogateError, renderer
+from antiphon.openai_harmony.json_form import content_from_json, loads, surrogate_error
 from antiphon.openai_harmony.settings import DeveloperContent, TextContent
 from antiphon.vocab.control import RETURN
 
@@ -30,7 +30,10 @@ _memo: Final = TokenMemo(_SETTINGS_MEMO_TOKENS)
 
 
 def conversation_tokens(messages: Sequence[Message], *, drop_analysis: bool) -> list[int]:
-    """All messages that are kept. Raises RenderError, or ValueError for what JSON cannot carry."""
+    """All messages that are kept. Raises RenderError, or ValueError for what JSON cannot carry.
+
+    Unlike the reference's, what is left out is not looked at either.
+    """
     out: list[int] = []
     flag: bool | None = None
     extend = renderer.extend
@@ -39,7 +42,7 @@ def conversation_tokens(messages: Sequence[Message], *, drop_analysis: bool) -> 
         if texts is None:
             if flag is None:
                 flag = _has_function_tools(messages)
-            out += _settings_tokens(message, flag)
+            out += _settings_tokens(message, flag, "conversation")
         else:
             author = message.author
             extend(
@@ -68,7 +71,7 @@ def message_tokens(message: Message, *, has_function_tools: bool) -> list[int]:
     """One message. Raises as `conversation_tokens` does."""
     texts = _texts(message)
     if texts is None:
-        return _settings_tokens(message, has_function_tools).copy()
+        return _settings_tokens(message, has_function_tools, "message").copy()
     author = message.author
     return renderer.text_message(
         author.role.value,
@@ -90,7 +93,7 @@ def _texts(message: Message) -> list[str] | None:
     return texts
 
 
-def _settings_tokens(message: Message, flag: bool) -> list[int]:
+def _settings_tokens(message: Message, flag: bool, what: str) -> list[int]:
     author = message.author
     content = json.dumps([part.to_dict() for part in message.content])
     role = author.role.value
@@ -105,9 +108,11 @@ def _settings_tokens(message: Message, flag: bool) -> list[int]:
     )
     tokens = _memo.get(key)
     if tokens is None:
+        if (found := surrogate_error(content)) is not None:
+            raise LoneSurrogateError(found)
         plain = CodecMessage(
             CodecAuthor(CodecRole(role), author.name),
-            tuple([content_from_json(part) for part in loads(content, "message")]),
+            tuple([content_from_json(part) for part in loads(content, what)]),
             message.channel,
             message.recipient,
             message.content_type,
