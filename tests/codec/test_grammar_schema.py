@@ -138,13 +138,18 @@ NULLABLE_TREE = {
         ({"type": "string", "maxLength": 3}, ['""', '"abc"', r'"\n\n\n"'], ['"abcd"']),
         ({"type": "string", "minLength": 2}, ['"ab"', '"abc"'], ['""', '"a"']),
         ({"type": "string", "minLength": 1}, ['"a"', '"<"', '"<|"'], ['""']),
-        ({"type": "string", "minLength": 2, "maxLength": 2}, ['"ab"', '"a<"'], ['"a"', '"abc"']),
+        (
+            {"type": "string", "minLength": 2, "maxLength": 2},
+            ['"ab"', '"a<"', r'"<\n"'],
+            ['"<"', '"a<|"'],
+        ),
         ({"type": "string", "maxLength": 0}, ['""'], ['"a"']),
         (
             {"type": "string", "pattern": "^[a-z]{2}-[0-9]+$"},
             ['"ab-1"'],
             ['"a-1"', '"ab-"', '"AB-1"'],
         ),
+        ({"type": "string", "pattern": "^((a{2}){2}|b)+$"}, ['"aaaab"'], ['"aa"', '""']),
         ({"type": "string", "pattern": "^(yes|no)$"}, ['"yes"', '"no"'], ['"maybe"', '""']),
         ({"type": "string", "pattern": r"^\w+@\w+\.com$"}, ['"a@b.com"'], ['"a@bxcom"']),
         ({"type": "string", "pattern": r"^[^\s]+$"}, ['"ab"', r'"\""'], ['"a b"', '""']),
@@ -410,6 +415,7 @@ def test_a_hostile_schema_is_written_or_refused_in_bounded_work(name: str) -> No
     except SchemaError:
         return
     assert len(written.text) < 5_000_000
+    Gbnf(written.text)
 
 
 @pytest.mark.parametrize("name", ["deep", "very deep", "large", "doubling", "long chain of merges"])

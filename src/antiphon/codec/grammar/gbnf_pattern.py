@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon.codec.grammar.gbnf_text import choice, literal
+from antiphon.codec.grammar.gbnf_text import Rules, choice, literal
 from antiphon.codec.grammar.limits import MAX_PATTERN_CHARS, Budget
 
 __all__ = ["FORMATS", "pattern_body"]
@@ -40,7 +40,7 @@ class _UnsupportedError(Exception):
     """The pattern goes beyond what is translated."""
 
 
-def pattern_body(pattern: str, budget: Budget) -> str | None:
+def pattern_body(pattern: str, rules: Rules, budget: Budget) -> str | None:
     """The GBNF expression between the quotes, or None if the pattern cannot be translated."""
     backslashes = len(pattern) - 1 - len(pattern[:-1].rstrip("\\"))
     if not pattern.startswith("^") or not pattern.endswith("$") or backslashes % 2:
@@ -48,10 +48,10 @@ def pattern_body(pattern: str, budget: Budget) -> str | None:
     if len(pattern) > MAX_PATTERN_CHARS:
         return None
     try:
-        translator = _Translator(pattern[1:-1], budget, raw_less=True)
+        translator = _Translator(pattern[1:-1], rules, budget, raw_less=True)
         body = translator.whole()
         if translator.takes_bar:
-            body = _Translator(pattern[1:-1], budget, raw_less=False).whole()
+            body = _Translator(pattern[1:-1], rules, budget, raw_less=False).whole()
     except _UnsupportedError:
         return None
     return body
@@ -64,9 +64,10 @@ class _Translator:
     written as an escape: ``raw_less`` is off then.
     """
 
-    def __init__(self, pattern: str, budget: Budget, *, raw_less: bool) -> None:
+    def __init__(self, pattern: str, rules: Rules, budget: Budget, *, raw_less: bool) -> None:
         self.pattern = pattern
         self.at = 0
+        self.rules = rules
         self.budget = budget
         self.raw_less = raw_less
         self.takes_bar = False
@@ -141,7 +142,8 @@ class _Translator:
             body = self._alternatives(depth + 1)
             if self._take() != ")":
                 raise _UnsupportedError
-            return body if body.startswith("( ") else f"( {body} )"
+            # A rule of its own: llama.cpp multiplies repetitions that are nested within one rule.
+            return self.rules.add(body)
         if char == "[":
             return self._class()
         if char == ".":

@@ -11,11 +11,11 @@ import json
 from typing import Any, Final
 
 from antiphon.codec.grammar.flatten import TYPES, Flat, Flattener, Merged, combiners
-from antiphon.codec.grammar.gbnf_members import Field, array_rule, extra_key, object_rule, times
+from antiphon.codec.grammar.gbnf_members import Field, array_rule, extra_key, object_rule
 from antiphon.codec.grammar.gbnf_number import integer_bounds, integer_range
 from antiphon.codec.grammar.gbnf_pattern import FORMATS, pattern_body
-from antiphon.codec.grammar.gbnf_text import Rules, choice, json_literal
-from antiphon.codec.grammar.limits import MAX_REPETITION, Budget
+from antiphon.codec.grammar.gbnf_text import Rules, choice, json_literal, sized_chars
+from antiphon.codec.grammar.limits import Budget
 from antiphon.codec.grammar.notes import Notes
 from antiphon.errors import SchemaError
 
@@ -85,6 +85,7 @@ class _Writer:
         self._waiting: list[tuple[object, object, str]] = []
         self._begins_with: dict[str, set[str]] = {}
         self._kept: list[object] = []
+        self._sized: dict[tuple[int, int | None], str] = {}
 
     def whole(self, where: str, *, object_only: bool) -> str | None:
         """The expression of the whole document; the rules it refers to are added."""
@@ -283,7 +284,9 @@ class _Writer:
                 continue
             text = flat[keyword]
             pattern = FORMATS.get(str(text)) if keyword == "format" else text
-            body = pattern_body(pattern, self.budget) if isinstance(pattern, str) else None
+            body = (
+                pattern_body(pattern, self.rules, self.budget) if isinstance(pattern, str) else None
+            )
             if body is None:
                 self.notes.add(where, keyword, f"{str(text)[:100]!r} is not enforced")
                 continue
@@ -296,24 +299,17 @@ class _Writer:
         low, high = flat.get("minLength", 0), flat.get("maxLength")
         if high is not None and high < low:
             return None
-        if high is not None and not self.budget.repeat(2 * high):
-            self.notes.add(where, "maxLength", "is too large to enforce")
-            high = None
-        if low > MAX_REPETITION or not self.budget.repeat(low):
-            self.notes.add(where, "minLength", "is too large to enforce")
-            low = 1
-        if high == 0:
-            return '"\\"\\""'
-        if low == 0 and high is None:
-            return "string"
-        # The count is exact without "<". What a "<" begins counts as one character, so that a
-        # string with it may be longer than maxLength, and is bound by no minLength beyond 1.
-        for keyword, bound in (("minLength", low > 1), ("maxLength", high is not None)):
-            if bound:
-                self.notes.add(where, keyword, "is not exact for a string that holds '<'")
-        upto = times(0, high)
-        with_less = f"plain{upto} ( less ( plain | less ){upto} less-end? | less-end )"
-        return self.rules.add(f'"\\"" ( plain{times(low, high)} | {with_less} ) "\\""')
+        bounds = (low, high)
+        if bounds not in self._sized:
+            if high is not None and not self.budget.repeat(high):
+                self.notes.add(where, "maxLength", "is too large to enforce")
+                high = None
+            if high is None and not self.budget.repeat(low):
+                self.notes.add(where, "minLength", "is too large to enforce")
+                low = 1
+            chars = sized_chars(low, high, self.rules)
+            self._sized[bounds] = self.rules.add(f'"\\"" {chars} "\\""')
+        return self._sized[bounds]
 
     def _integer(self, flat: Flat, where: str) -> str | None:
         low, high = integer_bounds(flat)

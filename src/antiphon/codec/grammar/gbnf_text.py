@@ -14,23 +14,26 @@ from typing import Final
 from antiphon.codec.grammar.limits import MAX_GRAMMAR_CHARS, MAX_RULES, MAX_WHITESPACE
 from antiphon.errors import SchemaError
 
-__all__ = ["SHARED", "Rules", "choice", "json_literal", "literal", "spells_control"]
+__all__ = ["SHARED", "Rules", "choice", "json_literal", "literal", "sized_chars", "spells_control"]
 
 _SPELLS: Final = re.compile(r"<\|[a-z]")
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SPECIAL: Final = re.compile(r'["\\\x00-\x1f\x7f-\x9f]')
 
 SHARED: Final = {
-    "text": r'( [^<] | "<" ( "<" | "|<" )* ( [^<|] | "|" [^<a-z] ) )* less-end?',
+    "text": '( [^<] text | "<" text-less )?',
+    "text-less": '( [^<|] text | "<" text-less | "|" text-bar )?',
+    "text-bar": '( [^<a-z] text | "<" text-less )?',
     "ws": rf'" "? | "\r"? "\n" [ \t]{{0,{MAX_WHITESPACE}}}',
     "hex": "[0-9a-fA-F]",
     "escape": r'"\\" ( ["\\/bfnrt] | "u" hex hex hex hex )',
     "plain": r'[^"\\<\x00-\x1F] | escape',
-    "less": r'"<" ( "<" | "|<" )* ( after-less | "|" after-bar )',
-    "after-less": r'[^"\\<|\x00-\x1F] | escape',
-    "after-bar": r'[^"\\<a-z\x00-\x1F] | escape',
-    "less-end": r'"<" ( "<" | "|<" )* "|"?',
-    "string": r'"\"" ( plain | less )* less-end? "\""',
+    "not-bar": r'[^"\\<|\x00-\x1F] | escape',
+    "not-name": r'[^"\\<a-z\x00-\x1F] | escape',
+    "string": r'"\"" chars "\""',
+    "chars": '( plain chars | "<" chars-less )?',
+    "chars-less": '( not-bar chars | "<" chars-less | "|" chars-bar )?',
+    "chars-bar": '( not-name chars | "<" chars-less )?',
     "integer": r'"-"? ( "0" | [1-9] [0-9]* )',
     "number": r'integer ( "." [0-9]+ )? ( [eE] [-+]? [0-9]+ )?',
     "value": 'object | array | string | number | "true" | "false" | "null"',
@@ -87,6 +90,24 @@ class Rules:
                     pending.append(bodies[name])
         lines = [f"{name} ::= {body}" for name, body in bodies.items() if name in used]
         return "\n".join([f"root ::= {root}", *lines]) + "\n"
+
+
+def sized_chars(low: int, high: int | None, rules: Rules) -> str:
+    """The inside of a JSON string of ``low`` to ``high`` characters, an escape counting as one.
+
+    Three rules for each number of characters that may follow: in the midst of text, behind ``<``
+    and behind ``<|``. Counted from the end, so that strings of all lengths share them.
+    """
+    states = ("", "", "") if high is not None else ("chars", "chars-less", "chars-bar")
+    for there in range((low if high is None else high) - 1, -1, -1):
+        midst, less, bar = states
+        may_end = "?" if there >= low else ""
+        states = (
+            rules.add(f'( plain {midst} | "<" {less} ){may_end}'),
+            rules.add(f'( not-bar {midst} | "<" {less} | "|" {bar} ){may_end}'),
+            rules.add(f'( not-name {midst} | "<" {less} ){may_end}'),
+        )
+    return states[0]
 
 
 def choice(options: Iterable[str]) -> str:

@@ -49,7 +49,7 @@ MAX_ALTERNATIVES: Final = 64
 MAX_REPETITION: Final = 1_000
 """Largest bound of one repetition. llama.cpp unrolls them, and refuses more than 2,000."""
 
-MAX_TOTAL_REPETITION: Final = 20_000
+MAX_TOTAL_REPETITION: Final = 10_000
 """Largest sum of the bounds of all repetitions of one grammar."""
 
 MAX_PATTERN_CHARS: Final = 500
