@@ -134,7 +134,7 @@ def _chat(tokens: int, tools: int, turns: int, target: float | None) -> Any:
     def run(bench: Bench, work: str) -> Row:
         try:
             from antiphon.api.chat.conversation import decode_request
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise NotBuiltError(str(error)) from error
         numbers = count(100_000)
         size = min(tokens, 4000) if bench.settings.quick else tokens

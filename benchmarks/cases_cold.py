@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from bench import Bench, Case, NotBuiltError, Row, Verdict
+from bench import Bench, Case, Row, Verdict
 from processes import Usage, cold
 
 __all__ = ["CASES"]
@@ -97,7 +97,7 @@ def _help(bench: Bench, work: str) -> Row:
         command = [sys.executable, "-m", "antiphon.cli", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     if shown.returncode:
-        raise NotBuiltError(f"antiphon --help exits with {shown.returncode}")
+        raise RuntimeError(shown.stderr.strip() or f"exited with {shown.returncode}")
     assert "render" in shown.stdout, "this is not our help"
     floor, usage = _measure(bench, _python(_PASS), command)
     note = "" if script.exists() else "as python -m antiphon.cli"
@@ -110,7 +110,7 @@ def _printed(code: str, bench: Bench) -> str:
         _python(code + "print(ids)"), capture_output=True, text=True, env=environment, check=False
     )
     if done.returncode:
-        raise NotBuiltError(done.stderr.strip().rpartition("\n")[2])
+        raise RuntimeError(done.stderr.strip())
     return done.stdout
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bench import FORMAT_TOKENS, Bench, Case, Row, inner_encoding, ratio_row
-from timing import Work, compare
+from timing import Comparison, Work, compare, seconds
 
 from antiphon.codec.events import TextDelta
 from antiphon.codec.stream import Parser
@@ -170,6 +170,37 @@ def _own(kind: str, target: float | None, size: int = 1) -> Any:
     return run
 
 
+def _own_unseen(bench: Bench, work: str) -> Row:
+    """No target: what the tables filled by earlier streams are worth. Every text comes once."""
+    from workloads import text
+
+    size, passes = (200, 4) if bench.settings.quick else (2500, 24)
+    completions = [
+        bench.completion([{"role": "assistant", "content": text("cjk", size, 100 + i)}])
+        for i in range(passes)
+    ]
+    for ids in completions[: passes // 4]:
+        assert _own_text(ids) == _reference_text(bench, ids), "the outputs differ"
+    unseen = iter(completions[passes // 4 :])
+    ours_pairs, reference_pairs = [], []
+    for ids in unseen:
+
+        def ours(ids: Sequence[int] = ids) -> None:
+            feed = Parser(role=Role.ASSISTANT).feed
+            for token in ids:
+                feed(token)
+
+        ours_pairs.append(seconds(ours, 1) / len(ids))
+        reference_pairs.append(seconds(_reference_stream(bench, ids), 1) / len(ids))
+    return ratio_row(
+        work,
+        Comparison(tuple(ours_pairs), tuple(reference_pairs), ()),
+        at_least=None,
+        note=f"each text once, after {passes // 4} others of {size:,} tokens; a fifth of the pieces"
+        " are characters drawn from all 20,902 of CJK",
+    )
+
+
 def _own_consumed(bench: Bench, work: str) -> Row:
     """No target: the text is taken out of the events and kept, on both sides."""
     ids = _completion(bench, "ascii")
@@ -262,6 +293,7 @@ def _cases() -> list[Case]:
         out.append(
             Case(GROUP, f"own feed, {NAMES[kind]}", _own(kind, target), f"at least {target}x")
         )
+    out.append(Case(GROUP, "own feed, CJK and emoji, text never seen before", _own_unseen))
     out.append(Case(GROUP, "own feed, the text taken out of the events, ASCII", _own_consumed))
     out += [
         Case(GROUP, f"own feed, {size} tokens a chunk, ASCII", _own("ascii", None, size))
