@@ -7,6 +7,7 @@ cannot be right; without one the transcript is complete.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 
 import pytest
@@ -333,6 +334,34 @@ def test_a_structural_tag_takes_what_is_right_and_nothing_else(case: Case) -> No
     assert takes(tag, text.replace("⟂", "")) is ("⟂" not in text)
 
 
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        (ANSWER, '{"answer": -12}', '{"answer": 1.5}'),
+        (WEATHER.parameters, '{"city": "a<b <| c<"}', '{"city": "x", "unit": "kelvin"}'),
+        ({"type": "array", "items": {"type": "number"}, "maxItems": 2}, "[1e3, -0.5]", "[1,2,3]"),
+        ({"type": "string", "maxLength": 3}, '"a\\n<"', '"abcd"'),
+        ({"type": "string", "pattern": "^(ab|[^c]){2}$"}, '"abé"', '"cc"'),
+        ({"type": "object"}, '{"a": [{}, null]}', '{"a" 1}'),
+    ],
+)
+def test_llguidance_reads_our_gbnf_as_we_do(
+    schema: Any, right: str, wrong: str, tokenizer: Any
+) -> None:
+    """Its converter knows no token literals, so they become words here."""
+    from llguidance import LLMatcher
+    from llguidance.gbnf_to_lark import gbnf_to_lark
+
+    text = gbnf(plan(response=schema, analysis=False)).text
+    converted = gbnf_to_lark(re.sub(r"<\[(\d+)\]>", r'"-\1-"', text))
+    assert LLMatcher.validate_grammar_with_warnings(converted, tokenizer) == (False, [])
+    for body, fits in ((right, True), (wrong, False)):
+        tokens = default_tokenizer().encode(f"-200005-final -200003-json-200008-{body}")
+        matcher = LLMatcher(tokenizer, converted)
+        assert (matcher.try_consume_tokens(tokens) == len(tokens)) is fits
+        assert matcher.is_accepting() is fits
+
+
 def test_gbnf_holds_no_stop_token() -> None:
     text = gbnf(plan([WEATHER, BROWSER, PYTHON], response=ANSWER)).text
     assert not any(f"[{stop}]" in text for stop in (200002, 200012, 199999))
@@ -422,6 +451,16 @@ def test_a_schema_that_is_no_object_is_an_error() -> None:
         plan(response=[])  # type: ignore[arg-type]
     with pytest.raises(SchemaError, match=r"functions\.f"):
         plan([Tool("f", "", {"type": "object", "x": object()})])
+
+
+def test_a_plan_made_by_hand_is_checked_when_it_is_written() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(5000):
+        schema = {"items": schema}
+    value = Plan(final=JsonBody(schema))
+    for write in (gbnf, lark, structural_tag):
+        with pytest.raises(SchemaError, match="nested deeper"):
+            write(value)
 
 
 def test_references_that_leave_the_document_are_loosened_in_every_dialect() -> None:

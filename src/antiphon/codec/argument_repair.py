@@ -8,47 +8,15 @@ no recursion, and every look ahead is bounded, so that the work grows with the l
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Final, NamedTuple
 
-__all__ = ["MAX_DEPTH", "Repair", "Repaired", "rewrite"]
+from antiphon.codec.argument_codes import Repair
+from antiphon.codec.argument_strings import CLOSING, StringCopier
+
+__all__ = ["MAX_DEPTH", "Repaired", "rewrite"]
 
 MAX_DEPTH: Final = 256
 """Deepest nesting of arguments that is read; beyond it they are delivered as raw text."""
-
-
-class Repair(StrEnum):
-    """What was changed to make arguments of the text, or why nothing could be."""
-
-    EMPTY = "empty-arguments"
-    TRAILING_TEXT = "trailing-text"
-    SEVERAL_VALUES = "several-values"
-    LIST_OF_OBJECTS = "list-of-objects"
-    DOUBLE_ENCODED = "double-encoded"
-    LEADING_TEXT = "leading-text"
-    CODE_FENCE = "code-fence"
-    WRAPPED_TEXT = "wrapped-text"
-    CONTROL_CHARACTER = "raw-control-character"
-    ESCAPE = "invalid-escape"
-    INNER_QUOTE = "unescaped-quote"
-    DOUBLED_QUOTE = "doubled-quote"
-    QUOTE_STYLE = "quote-style"
-    TRAILING_COMMA = "trailing-comma"
-    MISSING_COMMA = "missing-comma"
-    MISSING_COLON = "missing-colon"
-    MISSING_VALUE = "missing-value"
-    LITERAL = "foreign-literal"
-    BARE_KEY = "unquoted-key"
-    BARE_VALUE = "unquoted-value"
-    NUMBER = "number-form"
-    SPACE = "foreign-space"
-    COMMENT = "comment"
-    BRACKET = "mismatched-bracket"
-    UNCLOSED_STRING = "unclosed-string"
-    UNCLOSED_BRACKET = "unclosed-bracket"
-    NOT_AN_OBJECT = "not-an-object"
-    TOO_DEEP = "too-deep"
-    NOT_JSON = "not-json"
 
 
 class Repaired(NamedTuple):
@@ -84,16 +52,9 @@ _KEY_AHEAD: Final = re.compile(
     )
 )
 """What stands after a comma in an object, if the quote before the comma ended a value."""
-_HEX2: Final = re.compile(r"[0-9a-fA-F]{2}")
-_HEX4: Final = re.compile(r"[0-9a-fA-F]{4}")
 _HIGH_SURROGATE: Final = re.compile(r"\\u[dD][89abAB]")
-_CLOSING: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
-_PLAIN: Final = {
-    close: re.compile(rf'[^\\\x00-\x1f"{close}]+') for close in dict.fromkeys(_CLOSING.values())
-}
 _LITERALS: Final = {"true": "true", "false": "false", "null": "null", "none": "null"}
 _NO_NUMBERS: Final = frozenset({"nan", "infinity", "inf", "undefined", "-infinity"})
-_CONTROL: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 
 
 def rewrite(text: str, start: int = 0) -> Repaired | Repair:
@@ -117,7 +78,7 @@ class _Rewriter:
         self.open: list[str] = []
         self.lists_open = 0
         self.repairs: dict[Repair, None] = {}
-        self.last_quote = {quote: text.rfind(quote) for quote in _PLAIN}
+        self.last_quote = {quote: text.rfind(quote) for quote in CLOSING.values()}
         self.filled = False
         self.comma = False
 
@@ -209,7 +170,7 @@ class _Rewriter:
 
     def _member(self) -> None:
         text = self.text
-        if text[self.at] in _CLOSING:
+        if text[self.at] in CLOSING:
             key = self._string(key=True)
             bare = False
         elif found := _KEY.match(text, self.at):
@@ -247,7 +208,7 @@ class _Rewriter:
             self.out.append(prefix)
             self._push(char)
             return
-        if char in _CLOSING:
+        if char in CLOSING:
             value: str | None = self._triple(char) or self._string(key=False)
         elif found := _NUMBER_LIKE.match(text, self.at):
             self.at = found.end()
@@ -308,7 +269,7 @@ class _Rewriter:
         if stop < 0:
             return None
         self._note(Repair.QUOTE_STYLE)
-        inner = _Escaper(self.text[self.at + 3 : stop], '"')
+        inner = StringCopier(self.text[self.at + 3 : stop], '"')
         inner.run_to_end()
         self.repairs.update(inner.repairs)
         self.at = stop + 3
@@ -318,10 +279,10 @@ class _Rewriter:
         """Read a quoted string, deciding for each inner quote whether it ends the string."""
         text = self.text
         quote = text[self.at]
-        close = _CLOSING[quote]
+        close = CLOSING[quote]
         if quote != '"':
             self._note(Repair.QUOTE_STYLE)
-        inner = _Escaper(text, close, self.at + 1)
+        inner = StringCopier(text, close, self.at + 1)
         quotes = 0
         last_inner = -1
         while not inner.at_end():
@@ -375,78 +336,9 @@ class _Rewriter:
             return text[following] in "\"'`“[]{-0123456789tfnTFN"
         if char in "/#":
             return text.startswith(("//", "/*", "#"), at)
-        if char in _CLOSING and at > after and in_object:
+        if char in CLOSING and at > after and in_object:
             return _KEY_AHEAD.match(text, at) is not None
         return False
-
-
-class _Escaper:
-    """Copies string content piece by piece, escaping what JSON wants escaped."""
-
-    def __init__(self, text: str, close: str, at: int = 0) -> None:
-        self.text = text
-        self.at = at
-        self.out: list[str] = []
-        self.repairs: dict[Repair, None] = {}
-        self.python = close == "'"
-        self._plain = _PLAIN[close]
-
-    def at_end(self) -> bool:
-        return self.at >= len(self.text)
-
-    def run_to_end(self) -> None:
-        while not self.at_end():
-            self.step()
-
-    def step(self) -> None:
-        """Copy a run of plain characters, one escape, one quote or one control character."""
-        text, at = self.text, self.at
-        if found := self._plain.match(text, at):
-            self.out.append(found.group())
-            self.at = found.end()
-            return
-        char = text[at]
-        self.at = at + 1
-        if char == "\\":
-            self._escape()
-        elif char == '"':
-            self.out.append('\\"')
-        elif char >= " ":
-            self.out.append(char)
-        else:
-            self.repairs[Repair.CONTROL_CHARACTER] = None
-            self.out.append(_CONTROL.get(char) or f"\\u{ord(char):04x}")
-
-    def _escape(self) -> None:
-        text, at = self.text, self.at
-        if at >= len(text):
-            return
-        char = text[at]
-        if char in '"\\/bfnrt':
-            self.out.append("\\" + char)
-            self.at = at + 1
-        elif char == "u":
-            if digits := _HEX4.match(text, at + 1):
-                self.out.append("\\u" + digits.group())
-                self.at = at + 5
-            elif len(text) - at <= 4:
-                self.at = len(text)
-            else:
-                self._literal_backslash()
-        elif char == "x" and self.python and (digits := _HEX2.match(text, at + 1)):
-            self.repairs[Repair.ESCAPE] = None
-            self.out.append("\\u00" + digits.group())
-            self.at = at + 3
-        elif char in "'`":
-            self.repairs[Repair.ESCAPE] = None
-            self.out.append(char)
-            self.at = at + 1
-        else:
-            self._literal_backslash()
-
-    def _literal_backslash(self) -> None:
-        self.repairs[Repair.ESCAPE] = None
-        self.out.append("\\\\")
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.codec.argument_repair import MAX_DEPTH, Repair, rewrite
+from antiphon.codec.argument_codes import Repair
+from antiphon.codec.argument_repair import MAX_DEPTH, rewrite
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "Arguments", "ArgumentsKind", "Repair", "parse_arguments"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import unquote
 
 from antiphon.codec.grammar.limits import MAX_ALTERNATIVES, MAX_SCHEMA_DEPTH, Budget
 from antiphon.codec.grammar.notes import Notes
@@ -86,10 +85,14 @@ class Flattener:
         if ref != "#" and not ref.startswith("#/"):
             self._notes.add(where, "$ref", f"{ref[:100]} is not followed, any value is accepted")
             return True
+        if "%" in ref:
+            from urllib.parse import unquote
+
+            ref = unquote(ref)
         here: object = self._root
         for part in ref.split("/")[1:]:
             self._budget.spend()
-            key = _ESCAPE.sub(lambda found: "~/"[int(found[0][1])], unquote(part))
+            key = _ESCAPE.sub(lambda found: "~/"[int(found[0][1])], part)
             if isinstance(here, dict) and key in here:
                 here = here[key]
             elif isinstance(here, list) and key.isascii() and key.isdigit() and len(key) < 9:

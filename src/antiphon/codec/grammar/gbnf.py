@@ -10,7 +10,7 @@ from typing import Final
 
 from antiphon.codec.grammar.gbnf_schema import schema_rule
 from antiphon.codec.grammar.gbnf_text import Rules, choice, literal
-from antiphon.codec.grammar.limits import Budget
+from antiphon.codec.grammar.limits import Budget, check_schema
 from antiphon.codec.grammar.notes import GrammarText, Notes
 from antiphon.codec.grammar.plan import AnyText, Body, Call, Plan
 from antiphon.vocab.control import CHANNEL, CONSTRAIN, END, MESSAGE, START
@@ -71,4 +71,5 @@ def _body(
 ) -> str:
     if isinstance(body, AnyText):
         return "text"
-    return schema_rule(body.schema, where, rules, budget, notes, object_only=object_only)
+    schema = check_schema(body.schema, where)
+    return schema_rule(schema, where, rules, budget, notes, object_only=object_only)

@@ -66,7 +66,7 @@ class AnyText(msgspec.Struct, frozen=True, tag="text"):
 
 
 class JsonBody(msgspec.Struct, frozen=True, tag="json"):
-    """A body that is one JSON value, valid against ``schema``."""
+    """A body that is one JSON value, valid against ``schema``; for a call, an object."""
 
     schema: dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from antiphon.codec.grammar.limits import check_schema
 from antiphon.codec.grammar.notes import Notes
 
 __all__ = ["portable_schema"]
@@ -18,8 +19,9 @@ def portable_schema(
     """The schema without references that leave the document, and bound to objects if so wanted.
 
     Such a reference becomes "any value", with a note: nothing is ever fetched, here or there.
+    Raises SchemaError for a schema beyond the limits.
     """
-    clean = _clean(schema, where, notes)
+    clean = _clean(check_schema(schema, where), where, notes)
     if not isinstance(clean, dict):
         return {"type": "object"} if object_only else {}
     if object_only and clean.get("type") != "object":
