@@ -24,7 +24,13 @@ from typing import Final, NamedTuple
 
 from antiphon.codec.events import Header
 from antiphon.codec.strict_decode import DecodeError, decode_utf8
-from antiphon.codec.strict_header import HeaderError, read_header, read_header_only
+from antiphon.codec.strict_header import (
+    HEADERS_BY_BYTES,
+    HeaderError,
+    header_of_bytes,
+    header_of_ids,
+    read_header_only,
+)
 from antiphon.errors import ParseError
 from antiphon.model.message import Role
 from antiphon.vocab import spellings
@@ -37,10 +43,6 @@ _STOPS: Final = frozenset({END, RETURN, CALL})
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _TRUNCATED_SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf]\Z")
 """Broken already, although Python's incremental decoder waits for a third byte."""
-_MEMO_LIMIT: Final = 4096
-"""Headers remembered, of each kind."""
-_MEMO_LONGEST: Final = 128
-"""Longest header remembered, in tokens or bytes."""
 
 
 class StrictState(Enum):
@@ -186,38 +188,46 @@ class StrictParser:
         return None
 
     def _take_text(self, token: int) -> str | None:
-        try:
-            spelling = _spellings[token]
-        except KeyError:
-            found = token_bytes(token)
-            if found is None:
+        spelling = _spellings.get(token)
+        if spelling is None:
+            spelling = token_bytes(token)
+            if spelling is None:
                 self._lost = True
                 self.texts = spellings.no_texts()
                 return None
-            spelling = _spellings[token] = found
-        data = self._pending + spelling if self._pending else spelling
+            _spellings[token] = spelling
+        pending = self._pending
+        data = pending + spelling
         try:
-            delta, used = utf_8_decode(data, "strict", False)
-            broken = _TRUNCATED_SURROGATE.match(data, used) is not None
-            used += broken
+            delta, used = utf_8_decode(data)
         except UnicodeDecodeError as error:
-            delta = data[: error.start].decode()
-            used = error.end
-            broken = True
-        if delta:
-            self.delta = delta
-            self.parts.append(delta)
-            if used == len(data) and not self._pending and not broken and token < ORDINARY_COUNT:
-                self.texts[token] = delta
-        if broken:
-            self.delta = delta + _REPLACEMENT
-            self.parts.append(_REPLACEMENT)
+            return self._take_broken(data, error.start, error.end)
         if used < len(data):
+            if data[used] == 0xED and _TRUNCATED_SURROGATE.match(data, used):
+                return self._take_broken(data, used, used + 1)
             self._pending = data[used:]
-            self.texts = spellings.no_texts()
-        elif self._pending:
+            if not pending:
+                self.texts = spellings.no_texts()
+        elif pending:
             self._pending = b""
             self.texts = spellings.complete_texts()
+        elif token < ORDINARY_COUNT:
+            self.texts[token] = delta
+        if not delta:
+            return None
+        self.delta = delta
+        self.parts.append(delta)
+        return delta
+
+    def _take_broken(self, data: bytes, start: int, end: int) -> str:
+        """Text whose bytes from ``start`` to ``end`` are no UTF-8; the rest waits for a token."""
+        good = data[:start].decode()
+        if good:
+            self.parts.append(good)
+        self.parts.append(_REPLACEMENT)
+        self.delta = good + _REPLACEMENT
+        self._pending = data[end:]
+        self.texts = spellings.no_texts() if self._pending else spellings.complete_texts()
         return self.delta
 
     def _step_outside(self, token: int) -> None:
@@ -241,7 +251,7 @@ class StrictParser:
         ids, self._header_ids = self._header_ids, []
         self.state = _EXPECT_START
         try:
-            header = _header_of_ids(ids, self.next_role)
+            header = header_of_ids(ids, self.next_role)
         except HeaderError as error:
             raise self._refused(error) from None
         self.next_role = None
@@ -287,24 +297,6 @@ class StrictParser:
 
 _spellings: dict[int, bytes] = {}
 """The bytes of tokens that were asked for: those that are no whole characters, mostly."""
-_by_ids: dict[tuple[Role | None, tuple[int, ...]], Header] = {}
-_by_bytes: dict[Role | None, dict[bytes, Header]] = {None: {}, **{role: {} for role in Role}}
-
-
-def _header_of_ids(ids: list[int], role: Role | None) -> Header:
-    key = (role, tuple(ids))
-    header = _by_ids.get(key)
-    if header is None:
-        try:
-            text = decode_utf8(ids)
-        except DecodeError:
-            raise HeaderError("could not decode header") from None
-        header = read_header(text, role)
-        if len(ids) <= _MEMO_LONGEST:
-            if len(_by_ids) >= _MEMO_LIMIT:
-                _by_ids.clear()
-            _by_ids[key] = header
-    return header
 
 
 def parse_strict(
@@ -352,6 +344,7 @@ def _parse_joined(
     end = len(data)
     at = 0
     find = data.find
+    remembered = HEADERS_BY_BYTES
     while at < end or role is not None:
         if role is None:
             if data[at : at + 2] != spellings.START:
@@ -379,11 +372,9 @@ def _parse_joined(
             if mark < 0:
                 return None
         key = data[at:mark]
-        known = _by_bytes[role].get(key)
+        known = remembered[role].get(key) or header_of_bytes(key, role)
         if known is None:
-            known = _header_of_bytes(key, role)
-            if known is None:
-                return None
+            return None
         role = None
         start = mark + 2
         mark = find(b"\xff", start)
@@ -401,16 +392,3 @@ def _parse_joined(
         messages.append(StrictMessage(known, utf_8_decode(spelled, "replace", True)[0], stop))
         at = mark + 2
     return messages
-
-
-def _header_of_bytes(key: bytes, role: Role | None) -> Header | None:
-    try:
-        header = read_header(spellings.named(key).decode(), role)
-    except (HeaderError, UnicodeDecodeError):
-        return None
-    if len(key) <= _MEMO_LONGEST:
-        memo = _by_bytes[role]
-        if len(memo) >= _MEMO_LIMIT:
-            memo.clear()
-        memo[key] = header
-    return header

@@ -13,9 +13,18 @@ import unicodedata
 from typing import Final
 
 from antiphon.codec.events import Header
+from antiphon.codec.strict_decode import DecodeError, decode_utf8
 from antiphon.model.message import Author, Role
+from antiphon.vocab import spellings
 
-__all__ = ["HeaderError", "read_header", "read_header_only"]
+__all__ = [
+    "HEADERS_BY_BYTES",
+    "HeaderError",
+    "header_of_bytes",
+    "header_of_ids",
+    "read_header",
+    "read_header_only",
+]
 
 _CHANNEL: Final = "<|channel|>"
 _CONSTRAIN: Final = "<|constrain|>"
@@ -131,3 +140,49 @@ def _extends_grapheme(char: str) -> bool:
     if char < "\u0300":
         return False
     return unicodedata.category(char) in ("Mn", "Me") or bool(_SPACING_EXTENDERS.match(char))
+
+
+# Headers repeat: nearly all of a model's come from a handful.
+
+_MEMO_LIMIT: Final = 4096
+"""Headers remembered, of each kind."""
+_MEMO_LONGEST: Final = 128
+"""Longest header remembered, in tokens or bytes."""
+
+HEADERS_BY_BYTES: Final[dict[Role | None, dict[bytes, Header]]] = {
+    None: {},
+    **{role: {} for role in Role},
+}
+"""What `header_of_bytes` remembers, for a caller to look into before he calls it."""
+_by_ids: dict[tuple[Role | None, tuple[int, ...]], Header] = {}
+
+
+def header_of_ids(ids: list[int], role: Role | None) -> Header:
+    """The fields of a header of these tokens. Raises HeaderError where the reference raises."""
+    key = (role, tuple(ids))
+    header = _by_ids.get(key)
+    if header is None:
+        try:
+            text = decode_utf8(ids)
+        except DecodeError:
+            raise HeaderError("could not decode header") from None
+        header = read_header(text, role)
+        if len(ids) <= _MEMO_LONGEST:
+            if len(_by_ids) >= _MEMO_LIMIT:
+                _by_ids.clear()
+            _by_ids[key] = header
+    return header
+
+
+def header_of_bytes(joined: bytes, role: Role | None) -> Header | None:
+    """The fields of a header as `spellings.join` gives it, None where the reference raises."""
+    try:
+        header = read_header(spellings.named(joined).decode(), role)
+    except (HeaderError, UnicodeDecodeError):
+        return None
+    if len(joined) <= _MEMO_LONGEST:
+        memo = HEADERS_BY_BYTES[role]
+        if len(memo) >= _MEMO_LIMIT:
+            memo.clear()
+        memo[joined] = header
+    return header
