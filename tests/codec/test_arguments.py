@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -411,3 +412,8 @@ def test_every_code_is_reached() -> None:
     seen = {repair for text in texts for repair in parse_arguments(text).repairs}
     seen.update(parse_arguments("ls", schema=SHELL).repairs)
     assert seen == set(Repair)
+
+
+def test_every_code_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "grammar.md").read_text(encoding="utf-8")
+    assert [repair for repair in Repair if f"`{repair}`" not in text] == []
