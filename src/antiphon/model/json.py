@@ -24,6 +24,7 @@ from antiphon.model.tools import ToolNamespace
 from antiphon.model.validate import check_conversation, check_message
 
 __all__ = [
+    "decode_as",
     "decode_conversation",
     "decode_message",
     "encode_conversation",
@@ -73,7 +74,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 def decode_conversation(data: str | bytes) -> Conversation:
     """Read a conversation. Raises MessageError naming the field that is wrong."""
-    wire = _decode(_CONVERSATION, data)
+    wire = decode_as(_CONVERSATION, data)
     conversation = Conversation(
         tuple([_message(m, f"messages[{i}].") for i, m in enumerate(wire.messages)])
     )
@@ -83,7 +84,7 @@ def decode_conversation(data: str | bytes) -> Conversation:
 
 def decode_message(data: str | bytes) -> Message:
     """Read one message. Raises MessageError naming the field that is wrong."""
-    message = _message(_decode(_MESSAGE, data), "")
+    message = _message(decode_as(_MESSAGE, data), "")
     check_message(message)
     return message
 
@@ -104,7 +105,8 @@ def encode_message(message: Message) -> bytes:
     return _ENCODER.encode(_wire(message))
 
 
-def _decode(decoder: msgspec.json.Decoder[_T], data: str | bytes) -> _T:
+def decode_as(decoder: msgspec.json.Decoder[_T], data: str | bytes) -> _T:
+    """Decode JSON. Raises MessageError naming the field that is wrong, or the byte."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
