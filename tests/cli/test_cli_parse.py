@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.cli.feeding import open_feed
@@ -218,6 +218,7 @@ def cut(text, sizes):
         at += size
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 201_088), min_size=1, max_size=30),
     st.sampled_from(["[{}]", " [ {} ] ", "{}", "{}\n"]),
@@ -241,6 +242,7 @@ class _Pieces(Source):
 
 
 @pytest.mark.parametrize("text", [MARKED, f"{MARKED}\n", STRIPPED, str(IDS), "\u00e9 \U0001f600\n"])
+@settings(deadline=None)
 @given(sizes=CHUNKS)
 def test_what_an_input_is_does_not_depend_on_how_it_arrives(text, sizes):
     whole = open_feed(_Pieces([text.encode()]), "auto")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.cli.counting import TextEncoder, encode_marked
@@ -76,6 +76,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=60), st.integers(1, 9), st.integers(1, 40))
 def test_encoding_in_chunks_gives_the_ids_of_the_whole(words, step, batch):
     text = "".join(words)

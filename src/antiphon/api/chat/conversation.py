@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -29,9 +29,11 @@ from antiphon.api.chat.wire import (
     Function,
     FunctionTool,
     PromptRequest,
+    ResponseFormatParameter,
     System,
     WireContent,
     WireMessage,
+    WireTool,
 )
 from antiphon.api.chat.wire import Tool as ToolResult
 from antiphon.errors import MessageError
@@ -63,12 +65,24 @@ EFFORTS: Final = {
 MAX_NAME_CHARS: Final = 128
 """Longest tool name accepted. OpenAI allows 64."""
 
+MAX_KNOWN_BYTES: Final = 1 << 16
+KNOWN_DEVELOPERS: Final = 64
+"""So many developer messages of at most so many bytes of JSON are kept: agents repeat theirs."""
+
+_T = TypeVar("_T")
+
 _DECODER: Final = msgspec.json.Decoder(PromptRequest)
+_TOOLS: Final = msgspec.json.Decoder(list[WireTool] | None)
+_FUNCTIONS: Final = msgspec.json.Decoder(list[FunctionTool] | None)
+_RESPONSE_FORMAT: Final = msgspec.json.Decoder(ResponseFormatParameter | None)
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NAME: Final = re.compile(r"[^\W\d][\w.\-]*\Z")
+_FORMAT_NAME: Final = re.compile(rf"[\w.\-]{{1,{MAX_NAME_CHARS}}}\Z")
 _NOT_NAME: Final = re.compile(r"[^\w.\-]+")
 _ASSISTANT: Final = Author(Role.ASSISTANT)
 _USER: Final = Author(Role.USER)
+_DEVELOPER: Final = Author(Role.DEVELOPER)
+_NO_DEVELOPER: Final = DeveloperContent()
 _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
 _CUSTOM_PARAMETERS: Final = {
     "type": "object",
@@ -99,24 +113,39 @@ def conversation(request: PromptRequest, *, date: str | None = None) -> Conversa
         instructions.append(_joined(message.content, start))
         start += 1
     out = [_system(_effort(request), date)]
-    developer = DeveloperContent(
+    developer = _developer(
         "\n\n".join(instructions) if instructions else None,
-        _tools(request),
-        _response_formats(request),
+        bytes(request.tools),
+        bytes(request.functions),
+        bytes(request.response_format),
     )
-    if developer != _NO_DEVELOPER:
-        out.append(Message(_DEVELOPER, (developer,)))
+    if developer is not None:
+        out.append(developer)
     _translate(wire, start, out)
     return Conversation(tuple(out))
 
 
-_DEVELOPER: Final = Author(Role.DEVELOPER)
-_NO_DEVELOPER: Final = DeveloperContent()
+def _developer(instructions: str | None, *raw: bytes) -> Message | None:
+    size = len(instructions or "") + sum(map(len, raw))
+    make = _known_developer if size <= MAX_KNOWN_BYTES else _new_developer
+    return make(instructions, *raw)
+
+
+def _new_developer(
+    instructions: str | None, tools: bytes, functions: bytes, response_format: bytes
+) -> Message | None:
+    content = DeveloperContent(
+        instructions, _tools(tools, functions), _response_formats(response_format)
+    )
+    return None if content == _NO_DEVELOPER else Message(_DEVELOPER, (content,))
+
+
+# The same object each time, which the renderer's memo finds without looking into it.
+_known_developer = lru_cache(maxsize=KNOWN_DEVELOPERS)(_new_developer)
 
 
 @lru_cache(maxsize=64)
 def _system(effort: ReasoningEffort, date: str | None) -> Message:
-    # The same object each time, which the renderer's memo finds without looking into it.
     return Message.system(SystemContent.default(effort, date=date))
 
 
@@ -265,9 +294,18 @@ def _effort(request: PromptRequest) -> ReasoningEffort:
     return effort
 
 
-def _tools(request: PromptRequest) -> dict[str, ToolNamespace] | None:
+def _decoded(decoder: msgspec.json.Decoder[_T], raw: bytes, name: str) -> _T:
+    try:
+        return decode_as(decoder, raw)
+    except MessageError as error:
+        field = f"{name}{'' if (error.field or '[')[0] == '[' else '.'}{error.field or ''}"
+        message = str(error).removeprefix(f"{error.field}: ")
+        raise MessageError(f"{field}: {message}", field=field) from error
+
+
+def _tools(raw_tools: bytes, raw_functions: bytes) -> dict[str, ToolNamespace] | None:
     tools = []
-    for i, tool in enumerate(request.tools or ()):
+    for i, tool in enumerate(_decoded(_TOOLS, raw_tools, "tools") or ()):
         if tool.type == "function":
             if tool.function is None:
                 raise MessageError(f"tools[{i}].function: is missing", field=f"tools[{i}].function")
@@ -276,7 +314,7 @@ def _tools(request: PromptRequest) -> dict[str, ToolNamespace] | None:
             if tool.custom is None:
                 raise MessageError(f"tools[{i}].custom: is missing", field=f"tools[{i}].custom")
             tools.append(_tool(tool.custom, f"tools[{i}].custom"))
-    for i, function in enumerate(request.functions or ()):
+    for i, function in enumerate(_decoded(_FUNCTIONS, raw_functions, "functions") or ()):
         tools.append(_tool(function, f"functions[{i}]"))
     return {FUNCTIONS: ToolNamespace(FUNCTIONS, None, tuple(tools))} if tools else None
 
@@ -287,14 +325,21 @@ def _tool(tool: FunctionTool | CustomTool, where: str) -> Tool:
     return Tool(tool.name, tool.description or "", parameters)
 
 
-def _response_formats(request: PromptRequest) -> tuple[ResponseFormat, ...]:
-    wanted = request.response_format
+def _response_formats(raw: bytes) -> tuple[ResponseFormat, ...]:
+    wanted = _decoded(_RESPONSE_FORMAT, raw, "response_format")
     if wanted is None or wanted.type != "json_schema":
         return ()
     schema = wanted.json_schema
     if schema is None:
         field = "response_format.json_schema"
         raise MessageError(f"{field}: is missing", field=field)
+    if not _FORMAT_NAME.match(schema.name):
+        field = "response_format.json_schema.name"
+        raise MessageError(
+            f"{field}: {schema.name[:60]!r} is not a name (letters, digits, '_', '.', '-', at most"
+            f" {MAX_NAME_CHARS} characters)",
+            field=field,
+        )
     return (
         ResponseFormat(
             name=schema.name, schema=schema.schema or {}, description=schema.description

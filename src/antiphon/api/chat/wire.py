@@ -6,11 +6,12 @@ other servers and clients use for reasoning are accepted beside OpenAI's.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 __all__ = [
+    "ABSENT",
     "Assistant",
     "Call",
     "CalledFunction",
@@ -30,6 +31,10 @@ __all__ = [
     "WireMessage",
     "WireTool",
 ]
+
+
+ABSENT: Final = msgspec.Raw(b"null")
+"""A field that is not there is one that is null."""
 
 
 class Part(msgspec.Struct, gc=False):
@@ -159,11 +164,16 @@ class Reasoning(msgspec.Struct):
 
 
 class PromptRequest(msgspec.Struct):
-    """What of a request the prompt is made of."""
+    """What of a request the prompt is made of.
+
+    What rarely changes from one request to the next is left as it is, to be looked up rather than
+    decoded: ``tools`` (a list of WireTool), ``functions`` (a list of FunctionTool) and
+    ``response_format`` (a ResponseFormatParameter).
+    """
 
     messages: list[WireMessage]
-    tools: list[WireTool] | None = None
-    functions: list[FunctionTool] | None = None
+    tools: msgspec.Raw = ABSENT
+    functions: msgspec.Raw = ABSENT
+    response_format: msgspec.Raw = ABSENT
     reasoning_effort: str | None = None
     reasoning: Reasoning | None = None
-    response_format: ResponseFormatParameter | None = None
