@@ -41,17 +41,20 @@ _CUT_NUMBER: Final = re.compile(r"(?:\.|\.?[eE][+-]?)\Z")
 _HEXADECIMAL: Final = re.compile(r"0[xX][0-9a-fA-F]{1,16}\Z")
 _WORD: Final = re.compile(r"[^\W\d][\w.\-/]*")
 _KEY: Final = re.compile(r"[\w$][\w$.\-]{0,127}")
-_INSIDE: Final = r"(?:[^%s\\\n]|\\.){0,256}"
+_INSIDE: Final = r"[^%s\\\n]*+(?:\\.[^%s\\\n]*+)*+"
 _KEY_AHEAD: Final = re.compile(
     "|".join(
-        [rf"{q}{_INSIDE % q}(?:{q}[ \t\r\n]{{0,64}}(?::|\Z)|\\?\Z)" for q in "\"'`"]
+        [rf"{q}{_INSIDE % (q, q)}(?:{q}[ \t\r\n]{{0,64}}(?::|\Z)|\\?\Z)" for q in "\"'`"]
         + [
             r"“[^”\n]{0,256}(?:”[ \t\r\n]{0,64}(?::|\Z)|\Z)",
             r"[\w$][\w$.\-]{0,127}\s{0,64}(?::|\Z)",
         ]
     )
 )
-"""What stands after a comma in an object, if the quote before the comma ended a value."""
+"""What stands after a comma in an object, if the quote before the comma ended a value.
+
+A look ahead ends at the quote where the next may begin, or has a bound, so no text is read often.
+"""
 _HIGH_SURROGATE: Final = re.compile(r"\\u[dD][89abAB]")
 _LITERALS: Final = {"true": "true", "false": "false", "null": "null", "none": "null"}
 _NO_NUMBERS: Final = frozenset({"nan", "infinity", "inf", "undefined", "-infinity"})
