@@ -116,3 +116,71 @@ def test_text_for_a_pipe_is_exact_whatever_it_holds(antiphon):
     conversation = json.dumps([{"role": "user", "content": text}])
     out = antiphon("render", "-o", "text", "--whole", "-", stdin=conversation).out
     assert out == f"<|start|>user<|message|>{text}<|end|>\n"
+
+
+CHAT = {
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Weather?"},
+        {
+            "role": "assistant",
+            "reasoning": "Look.",
+            "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": "rain"},
+    ],
+}
+AMBIGUOUS = {"messages": CHAT["messages"][:2]}
+
+
+def text(antiphon, conversation, *options):
+    result = antiphon("render", "-o", "text", *options, "-", stdin=json.dumps(conversation))
+    assert (result.code, result.err) == (0, "")
+    return result.out
+
+
+def test_a_chat_request_is_recognised(antiphon):
+    out = text(antiphon, CHAT)
+    assert out.startswith("<|start|>system<|message|>You are ChatGPT")
+    assert "<|start|>developer<|message|># Instructions\n\nBe brief.<|end|>" in out
+    assert "<|start|>functions.f to=assistant<|channel|>commentary<|message|>rain<|end|>" in out
+    assert text(antiphon, CHAT["messages"]) == out
+    assert text(antiphon, CHAT, "--format", "chat") == out
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"model": "gpt-oss-20b"},
+        {"reasoning_effort": "low"},
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"response_format": {"type": "text"}},
+    ],
+)
+def test_one_field_of_a_request_is_enough(antiphon, field):
+    out = text(antiphon, {**AMBIGUOUS, **field})
+    assert "# Instructions\n\nBe brief." in out
+
+
+def test_what_could_be_either_is_harmony_unless_said_otherwise(antiphon):
+    assert text(antiphon, AMBIGUOUS).startswith("<|start|>system<|message|>Be brief.<|end|>")
+    assert "# Instructions" in text(antiphon, AMBIGUOUS, "--format", "chat")
+
+
+def test_anything_of_harmonys_own_makes_it_harmony(antiphon):
+    message = {"role": "assistant", "channel": "final", "content": "4"}
+    out = text(antiphon, {"model": "gpt-oss", "messages": [message]})
+    assert out == "<|start|>assistant<|channel|>final<|message|>4<|end|><|start|>assistant\n"
+
+
+def test_effort_is_set_in_a_chat_request_as_well(antiphon):
+    assert "Reasoning: high\n" in text(antiphon, CHAT, "--effort", "high")
+
+
+def test_a_wrong_field_of_a_chat_request_is_named(antiphon):
+    broken = {**CHAT, "tools": [{"type": "function", "function": {"name": 3}}]}
+    result = antiphon("render", "-", stdin=json.dumps(broken))
+    assert result.code == 1
+    assert result.err == (
+        "antiphon render: standard input: tools[0].function.name: Expected `str`, got `int`\n"
+    )

@@ -29,6 +29,14 @@ __all__ = ["render"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "harmony", "chat"]),
+    default="auto",
+    show_default=True,
+    help="What the JSON is: messages in Harmony's own form, or a Chat Completions request.",
+)
+@click.option(
     "--dialect",
     type=click.Choice(["reference", "emission"]),
     default="emission",
@@ -62,6 +70,7 @@ def render(
     file: str,
     output: Literal["tokens", "text", "both"],
     as_json: bool,
+    form: Literal["auto", "harmony", "chat"],
     dialect: Literal["reference", "emission"],
     effort: str | None,
     history: Literal["reference", "guide", "keep"] | None,
@@ -71,14 +80,16 @@ def render(
 ) -> None:
     """Turn a conversation into tokens or text.
 
-    Reads an object with "messages", or a list of messages, from a JSON file or "-" for standard
-    input. The result is a prompt ready for completion, unless --whole or --training is given.
+    Reads an object with "messages", a list of messages, or a Chat Completions request, from a JSON
+    file or "-" for standard input. The result is a prompt ready for completion, unless --whole or
+    --training is given.
 
     \b
     Examples:
       antiphon render conversation.json
       antiphon render --output text --effort high conversation.json
       antiphon render --dialect reference --whole --json conversation.json
+      antiphon render --format chat --output text request.json
       antiphon render --training --json - < sample.json
       echo '[{"role": "user", "content": "Hi"}]' | antiphon render -o text -
     """
@@ -88,7 +99,7 @@ def render(
         text = "".join(source.text())
         if not text.strip():
             raise DataError(f"{source.name}: the input holds nothing but white space")
-        conversation = _read(text, source.name, effort)
+        conversation = _read(text, source.name, form, effort)
 
     from antiphon.codec.render import Renderer
     from antiphon.errors import AntiphonError
@@ -112,11 +123,13 @@ def render(
         _write_plain(terminal, tokens, mask, output)
 
 
-def _read(text: str, name: str, effort: str | None) -> Conversation:
+def _read(
+    text: str, name: str, form: Literal["auto", "harmony", "chat"], effort: str | None
+) -> Conversation:
     from antiphon.cli.conversation import conversation_from_json, with_effort
     from antiphon.model.content import ReasoningEffort
 
-    conversation = conversation_from_json(text, name)
+    conversation = conversation_from_json(text, name, form)
     return (
         conversation if effort is None else with_effort(conversation, ReasoningEffort(effort), name)
     )
