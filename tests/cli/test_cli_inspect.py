@@ -84,6 +84,18 @@ def test_notes_after_the_last_message_are_shown(antiphon):
     assert out.splitlines()[-2].startswith("  ! R6 stray-control-token at ")
 
 
+def test_only_so_many_notes_are_shown_under_one_line(antiphon):
+    out = antiphon("inspect", "-", stdin="<|channel|>final<|message|>" + "<|constrain|>" * 150).out
+    assert out.count("control-token-in-content") == 100
+    assert "  ! … and 50 more\n" in out
+    assert out.endswith("150 diagnostics\n")
+    stray = "<|channel|>final<|message|>a<|end|>" + "<|end|>" * 150
+    for options in ((), ("--html",)):
+        out = antiphon("inspect", *options, "-", stdin=stray).out
+        assert out.count("stray-control-token") == 100
+        assert "… and 50 more" in out
+
+
 def test_a_missing_stop_token_is_said(antiphon):
     out = antiphon("inspect", "-", stdin="<|channel|>final<|message|>Hel").out
     assert "no stop token: the input ends" in out

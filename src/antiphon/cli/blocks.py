@@ -19,7 +19,10 @@ from antiphon.cli.annotate import Annotated, Close, ControlText, Open, Totals
 from antiphon.cli.terminal import Terminal, printable
 from antiphon.codec.events import Diagnostic, Header, Stop, TextDelta
 
-__all__ = ["BlockWriter", "counted", "ending", "header_values", "note"]
+__all__ = ["MAX_NOTES", "BlockWriter", "counted", "ending", "header_values", "note"]
+
+MAX_NOTES: Final = 100
+"""Notes shown under one line; what is beyond is counted."""
 
 _TEXT: Final = "  │ "
 _NOTE: Final = "  ! "
@@ -87,6 +90,7 @@ class BlockWriter:
         self._row = ""
         self._row_open = False
         self._notes: list[Diagnostic] = []
+        self._more_notes = 0
 
     def event(self, event: Annotated) -> None:
         if isinstance(event, TextDelta):
@@ -94,7 +98,10 @@ class BlockWriter:
         elif isinstance(event, ControlText):
             self._text(f"{_SHADE}{event.text}{_UNSHADE}" if self._color else event.text)
         elif isinstance(event, Diagnostic):
-            self._notes.append(event)
+            if len(self._notes) < MAX_NOTES:
+                self._notes.append(event)
+            else:
+                self._more_notes += 1
         elif isinstance(event, Open):
             self._open(event)
         else:
@@ -144,7 +151,10 @@ class BlockWriter:
     def _print_notes(self) -> None:
         for diagnostic in self._notes:
             self._write(self._style(f"{_NOTE}{_one_row(note(diagnostic))}", "yellow") + "\n")
+        if self._more_notes:
+            self._write(self._style(f"{_NOTE}… and {self._more_notes:,} more", "yellow") + "\n")
         self._notes.clear()
+        self._more_notes = 0
 
     def _text(self, text: str) -> None:
         first, *rest = text.split("\n")

@@ -10,7 +10,7 @@ import html
 from typing import Final
 
 from antiphon.cli.annotate import Annotated, Close, ControlText, Open, Totals
-from antiphon.cli.blocks import counted, ending, header_values, note
+from antiphon.cli.blocks import MAX_NOTES, counted, ending, header_values, note
 from antiphon.cli.terminal import Terminal
 from antiphon.codec.events import Diagnostic, TextDelta
 from antiphon.codec.text import CONTROL
@@ -91,6 +91,7 @@ class PageWriter:
         self._write = terminal.write
         self._about = "" if exact else "about "
         self._notes: list[Diagnostic] = []
+        self._more_notes = 0
         self._open_text = False
         self._write(
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
@@ -109,8 +110,10 @@ class PageWriter:
         elif isinstance(event, Diagnostic):
             if self._open_text:
                 self._write(f"<mark>!</mark>{_note(event)}")
-            else:
+            elif len(self._notes) < MAX_NOTES:
                 self._notes.append(event)
+            else:
+                self._more_notes += 1
         elif isinstance(event, Open):
             self._open(event)
         else:
@@ -157,7 +160,10 @@ class PageWriter:
 
     def _take_notes(self) -> str:
         notes = "".join([_note(diagnostic) for diagnostic in self._notes])
+        if self._more_notes:
+            notes += f'<span class="note">… and {self._more_notes:,} more</span>'
         self._notes.clear()
+        self._more_notes = 0
         return notes
 
 
