@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from bench import Bench, Case, Row, Verdict
-from timing import seconds
+from timing import fastest, seconds
 
 from antiphon.codec.parse import parse
 from antiphon.codec.render import Renderer
@@ -77,17 +77,15 @@ def _render(kind: str) -> Any:
             ids: list[int] = encoding.render(message)
             return ids
 
-        spent = []
-        for size in _sizes(bench):
-            text = _text(kind, size)
-            spent.append(seconds(partial(ours, text), before=bench.forget_words))
+        texts = [_text(kind, size) for size in _sizes(bench)]
+        spent = fastest([partial(ours, text) for text in texts], before=bench.forget_words)
         small = [_text(kind, size) for size in (1 << 13, 1 << 14)]
         for text in small:
             assert ours(text) == reference(text), "the outputs differ"
         took = [seconds(partial(reference, text), 1) for text in small]
         encode = bench.tokenizer.encode
-        text = _text(kind, _sizes(bench)[-1])
-        alone = seconds(partial(encode, text), before=bench.forget_words)
+        text = texts[-1]
+        (alone,) = fastest([partial(encode, text)], before=bench.forget_words)
         tokens = len(encode(text))
         return _row(
             work,
@@ -104,7 +102,7 @@ def _parse(kind: str, *, marked: bool) -> Any:
     def run(bench: Bench, work: str) -> Row:
         encode = bench.tokenizer.encode
         head = bench.completion([{"role": "assistant", "content": "", "channel": "final"}])[:-1]
-        spent, limit = [], 0.0
+        sources: list[Any] = []
         for size in _sizes(bench):
             text = _text(kind, size)
             ids = [*head, *encode(text), control.RETURN]
@@ -113,11 +111,10 @@ def _parse(kind: str, *, marked: bool) -> Any:
                 source = f"<|channel|>final<|message|>{text}<|return|>"
             (message,) = parse(source, role=Role.ASSISTANT)
             assert message.text == text, "text was lost"
-            spent.append(seconds(partial(parse, source, role=Role.ASSISTANT)))
-            if marked:
-                limit = seconds(partial(str.split, source, "<|"))
-            else:
-                limit = seconds(bench.join_limit(ids).call)
+            sources.append(source)
+        spent = fastest([partial(parse, source, role=Role.ASSISTANT) for source in sources])
+        alone = partial(str.split, sources[-1], "<|") if marked else bench.join_limit(ids).call
+        (limit,) = fastest([alone])
         reference_parse, role = (
             bench.encoding.parse_messages_from_completion_tokens,
             bench.library.Role.ASSISTANT,
