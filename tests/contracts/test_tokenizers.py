@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.errors import MissingExtraError
 from antiphon.vocab.control import CONTROL_NAMES, ORDINARY_COUNT
 from antiphon.vocab.pattern import O200K_PATTERN
 from antiphon.vocab.splintr import SplintrTokenizer
@@ -341,3 +343,10 @@ assert len(loads) == 1 and len(found) == 8 and len(set(map(id, found))) == 1
 def test_the_default_tokenizer_is_splintr() -> None:
     assert isinstance(default_tokenizer(), SplintrTokenizer)
     assert default_tokenizer() is default_tokenizer()
+
+
+def test_tiktoken_says_how_to_install_it(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "tiktoken", None)
+    monkeypatch.delitem(sys.modules, "antiphon.vocab.tiktoken", raising=False)
+    with pytest.raises(MissingExtraError, match=r"pip install 'antiphon\[tiktoken\]'"):
+        importlib.import_module("antiphon.vocab.tiktoken")
