@@ -37,7 +37,7 @@ def main() -> None:
         (HERE / "corpus").mkdir(exist_ok=True)
         (HERE / "crashes").mkdir(exist_ok=True)
         arguments = [*arguments, f"-artifact_prefix={HERE / 'crashes'}/", str(HERE / "corpus")]
-    atheris.Setup([*arguments, "-max_len=200", "-timeout=20"], test_one_input)
+    atheris.Setup([*arguments, "-max_len=120", "-len_control=0", "-timeout=20"], test_one_input)
     atheris.Fuzz()
 
 

@@ -36,8 +36,8 @@ merge. Until then no merge has crossed, so the merges inside ``Xt`` were, in the
 that ``XtZ`` makes there, and those inside ``tY`` the ones that ``tY`` makes. If the crossing merge
 is at ``p``, it was the best of all candidates in ``XtY``, hence the best in ``Xt``, and the run on
 ``XtZ`` would have made it as well; but ``p`` is a boundary there. The same holds at ``q`` with
-``tY``. So no merge crosses, and ``X``, ``t`` and ``Y`` are merged on their own. Many cuts are joined
-from the last one back: a joined encoding begins with the token that its first text begins with.
+``tY``. So no merge crosses, and ``X``, ``t`` and ``Y`` are merged on their own. Many cuts are
+joined from the last one back: a joined encoding begins with the token its first text begins with.
 
 The first token after the cut, if it is the same in both encodings, is such a span (if any span is,
 this one is). Should it differ, `encode_cut` encodes all that is left in one go: every character is
