@@ -242,7 +242,7 @@ def _check_strict(case: Case) -> None:
     if case.input == "stripped":
         return
     results: list[Any] = []
-    for chunks in ([case.source], case.source):
+    for chunks in ([case.source], _chunks(case.source, case.cuts or (1,))):
         parser = Parser(role=case.role, tools=case.tools, strict=True, input=case.input)
         events: list[Event] = []
         try:
