@@ -7,6 +7,10 @@ JOBS ?= 2
 FUZZ_SECONDS ?= 600
 ARGS ?=
 
+# ARGS are for this make alone, not for one that a test runs.
+MAKEOVERRIDES :=
+unexport ARGS
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 NEEDS := pyproject.toml constraints.txt src/antiphon/__init__.py
