@@ -26,7 +26,6 @@ __all__ = [
     "FORMAT_TOKENS",
     "Bench",
     "Case",
-    "NotBuiltError",
     "Row",
     "Verdict",
     "inner_encoding",
@@ -38,12 +37,8 @@ FORMAT_TOKENS: Final = [
 ]  # fmt: skip
 """What a program that reads marked text has to let the reference's encoder see."""
 
-Verdict = Literal["ok", "short", "not built", ""]
+Verdict = Literal["ok", "short", ""]
 """Against the target; empty for a row that has none and is there to be compared."""
-
-
-class NotBuiltError(Exception):
-    """What a row measures does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +62,6 @@ class Case:
     group: str
     work: str
     run: Callable[[Bench, str], Row]
-    target: str = ""
-
-    def row(self, bench: Bench) -> Row:
-        """Measure. A part that does not exist yet gives a row that says so."""
-        try:
-            return self.run(bench, self.work)
-        except NotBuiltError as missing:
-            return Row(self.work, self.target, f"not built yet: {missing}", "", "", "", "not built")
 
 
 @dataclass

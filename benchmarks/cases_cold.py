@@ -137,18 +137,12 @@ def _render(code: str) -> Any:
 
 CASES: Final = [
     Case(GROUP, "import antiphon", _import),
-    Case(
-        GROUP,
-        "import antiphon and parse one completion",
-        _parse,
-        "at most 0.10 s CPU and 35 MB more",
-    ),
-    Case(GROUP, "antiphon --help", _help, "at most 0.12 s CPU more"),
-    Case(GROUP, "import, load and render one message", _render(_RENDER), "no slower and no larger"),
+    Case(GROUP, "import antiphon and parse one completion", _parse),
+    Case(GROUP, "antiphon --help", _help),
+    Case(GROUP, "import, load and render one message", _render(_RENDER)),
     Case(
         GROUP,
         "import, load and render one message, drop-in",
         _render(_LIBRARY_RENDER.format(library="antiphon.openai_harmony")),
-        "no slower and no larger",
     ),
 ]

@@ -54,7 +54,7 @@ def main() -> int:
     print(f"{machine()}\n{versions()}")
     begin = time.monotonic()
     for case in cases:
-        report.add(case.group, case.row(bench))
+        report.add(case.group, case.run(bench, case.work))
     print(f"\n{report.summary()}; {time.monotonic() - begin:.0f} seconds")
     if options.write:
         command = "python benchmarks/codec.py --write"

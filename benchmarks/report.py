@@ -53,7 +53,7 @@ class Report:
 
     def summary(self) -> str:
         rows = [row for row in self.rows() if row.verdict]
-        counts = {v: sum(row.verdict == v for row in rows) for v in ("ok", "short", "not built")}
+        counts = {v: sum(row.verdict == v for row in rows) for v in ("ok", "short")}
         return ", ".join([f"{n} {v}" for v, n in counts.items() if n]) or "no row has a target"
 
     def markdown(self, command: str, date: str, seconds: float) -> str:
