@@ -153,9 +153,9 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path: Path) -> None:
     [
         ({"ANTIPHON_CACHE": "/chosen", "XDG_CACHE_HOME": "/xdg"}, "/chosen"),
         ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/antiphon"),
-        ({"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/antiphon"),
-        ({"ANTIPHON_CACHE": "", "XDG_CACHE_HOME": ""}, "/home/me/.cache/antiphon"),
-        ({"ANTIPHON_CACHE": "~/here"}, "/home/me/here"),
+        ({"XDG_CACHE_HOME": "relative"}, "/people/me/.cache/antiphon"),
+        ({"ANTIPHON_CACHE": "", "XDG_CACHE_HOME": ""}, "/people/me/.cache/antiphon"),
+        ({"ANTIPHON_CACHE": "~/here"}, "/people/me/here"),
     ],
 )
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has a place of its own")
@@ -164,7 +164,7 @@ def test_the_cache_is_where_the_platform_wants_it(
 ) -> None:
     for name in ("ANTIPHON_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/people/me")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_directory() == Path(expected)
