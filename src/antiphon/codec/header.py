@@ -142,19 +142,29 @@ class _Reader(HeaderWords):
 
     def _settle_recipient(self) -> str | None:
         if self.role not in (None, Role.ASSISTANT):
+            self.free = sorted([*self.free, *[at for _, at in self.hinted]])
             if not self.addressed:
                 return None
+            if len(self.addressed) > 1:
+                for _, at in self.addressed[:-1]:
+                    self._note("repeated-recipient", *at)
             recipient, at = self.addressed[-1]
             self.fields["recipient"] = at
             return recipient
-        if len(self.addressed) > 1:
-            self._note("repeated-recipient", *self.addressed[0][1])
+        repeated = self.addressed[:1] if len(self.addressed) > 1 else []
+        for _, at in repeated:
+            self._note("repeated-recipient", *at)
         candidates = [*self.hinted[-_CANDIDATES:], *self.addressed[-_CANDIDATES:]]
         for word, at in reversed(candidates):
             if name := self._known_recipient(word, at):
                 self.fields["recipient"] = at
                 if (word, at) in self.hinted:
                     self._note("unmarked-recipient", *at)
+                others = [other for other in self.hinted if other[0] != word]
+                others += [o for o in self.addressed if o not in (*repeated, (word, at))]
+                for other, where in others:
+                    if other not in ("assistant", ""):
+                        self._note("repeated-recipient", *where)
                 return name
         for word, at in reversed(self.addressed):
             if word == "assistant":
@@ -200,7 +210,8 @@ class _Reader(HeaderWords):
         bare = self.text[slice(*at)]
         if bare not in TYPES:
             if any(r[0] > at[1] for r in self.free):
-                self.free = sorted([at, *self.free])
+                if not any(a <= at[0] and at[1] <= b for a, b in self.free):
+                    self.free = sorted([at, *self.free])
                 self.content_type = None
                 return
             self._note("unknown-content-type", *at)

@@ -141,9 +141,11 @@ class HeaderWords:
         if reading is None:
             if self._is_tool(word):
                 self._hint(word, start, end)
-            elif glued := _GLUED_BODY.match(word):
-                self.free.append((start + glued.end(), end))
+            elif _GLUED_BODY.match(word):
+                self._free_or_body(word, start, end)
             elif self.context.closed:
+                if self.unknown_channel is not None:
+                    self.free = sorted([self.unknown_channel, *self.free])
                 self.unknown_channel = (start, end)
             else:
                 self.free.append((start, end))
@@ -213,8 +215,7 @@ class HeaderWords:
     def _recipient_word(self, word: str, start: int, end: int) -> None:
         self.slot = "words"
         if cut := _NAME_END.search(word):
-            if not word.startswith("<|", cut.start()):
-                self._free_or_body(word[cut.start() :], start + cut.start(), end)
+            self._free_or_body(word[cut.start() :], start + cut.start(), end)
             word, end = word[: cut.start()], start + cut.start()
         self.addressed.append((word, (start, end)))
 

@@ -41,7 +41,7 @@ def parse(
     control token as stripped if it looks like it. Never raises on what a model wrote, unless
     ``strict``: then `ParseError` where the reference's strict mode raises.
     """
-    given = None if role is None else Role(role)
+    given = role if role is None or role.__class__ is Role else Role(role)
     table = None if tools is None else _tool_table(tools)
     if isinstance(source, str):
         if input == "auto":
@@ -51,7 +51,8 @@ def parse(
     elif input in ("auto", "ids", "hybrid"):
         read = read_well_formed(source, given, table)
         if read is not None:
-            return Parsed(*read, replay=partial(_stream, source, given, table))
+            messages, stops = read
+            return Parsed(messages, stops, None, None, lambda: _stream(source, given, table))
     return _stream(source, given, table, strict=strict, input=input)
 
 

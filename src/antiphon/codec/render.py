@@ -244,7 +244,9 @@ class Renderer:
             texts.append(part.text)
         header = self._header_of(message)
         if len(texts) == 1:
-            tokens = [*header.tokens, *self.encode(texts[0]), header.stop]
+            tokens = self.encode(texts[0])  # a list of our own: grown in place, not copied
+            tokens[:0] = header.tokens
+            tokens.append(header.stop)
             self._memo.put(message, tokens, len(texts[0]))
         else:
             tokens = self._assemble(header, texts)

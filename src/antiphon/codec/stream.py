@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from antiphon.codec.diagnostics import CODES
@@ -41,6 +43,17 @@ _DELTAS: Final[list[tuple[TextDelta] | None]] = [None] * (2 * _IDS)
 second half is what negative ids index, and stays empty."""
 _NO_DELTAS: Final[list[tuple[TextDelta] | None]] = [None] * (2 * _IDS)
 """In place of `_DELTAS` where a token is not simply the next text."""
+_SPELLINGS: Final[dict[int, bytes]] = {}
+"""Token → its bytes, for tokens met as parts of characters. Filled as tokens come; shared."""
+_Part = tuple[tuple[TextDelta, ...], bytes]
+_PARTS: Final[dict[tuple[bytes, int], _Part]] = {}
+"""Unfinished bytes and the token after them → its events and the bytes unfinished then."""
+_TEXTS: Final[dict[str, tuple[TextDelta]]] = {}
+"""Short chunk of text without `<` → its event. What is streamed is mostly one token a chunk."""
+_NO_TEXTS: Final[dict[str, tuple[TextDelta]]] = {}
+_MEMO_ENTRIES: Final = 16_384
+_MEMO_CHARS: Final = 32
+"""Longer chunks hardly ever come again."""
 
 
 class Parser:
@@ -53,6 +66,7 @@ class Parser:
 
     __slots__ = (
         "_cached",
+        "_content",
         "_flowing",
         "_input",
         "_machine",
@@ -96,26 +110,39 @@ class Parser:
         self._pending_start = 0
         self._position = 0
         self._cached = _NO_DELTAS
-        self._flowing = False
+        self._content = False
+        self._flowing = _NO_TEXTS
 
     def feed(self, chunk: int | Sequence[int] | str) -> Sequence[Event]:
         """Take one id, some ids, or some text; return the events that are certain now.
 
         Raises TypeError if ids and text are mixed (but for ``hybrid``) or if an id is no integer.
         """
+        if chunk.__class__ is int:
+            try:
+                events = self._cached[chunk]
+            except IndexError:
+                events = None
+            if events is not None:
+                self._position += 1
+                return events
+            if self._content and 0 <= chunk < ORDINARY_COUNT:
+                return self._part(chunk)
+            return self._feed_ids((chunk,))
+        flowing = self._flowing
+        if flowing:
+            try:
+                events = flowing[chunk]  # type: ignore[index]
+            except (KeyError, TypeError):
+                pass
+            else:
+                self._position += len(chunk)  # type: ignore[arg-type]
+                return events
         if isinstance(chunk, str):
-            if self._flowing and chunk and "<" not in chunk:
-                self._position += len(chunk)
-                return (TextDelta(chunk),)
+            if flowing is _TEXTS and chunk and "<" not in chunk:
+                return self._feed_content(chunk)
             return self._feed_text(chunk)
-        try:
-            events = self._cached[chunk]  # type: ignore[index]
-        except (TypeError, IndexError):
-            return self._feed_ids((chunk,) if isinstance(chunk, int) else chunk)
-        if events is not None:
-            self._position += 1
-            return events
-        return self._feed_ids((chunk,))  # type: ignore[arg-type]
+        return self._feed_ids((chunk,) if isinstance(chunk, int) else chunk)
 
     def eof(self) -> Sequence[Event]:
         """The input is over: return the last events. Feeding may go on with a new message."""
@@ -135,10 +162,15 @@ class Parser:
     def _take(self) -> Sequence[Event]:
         machine = self._machine
         events, machine.events = machine.events, []
-        in_content = machine.state is State.CONTENT and not self._pending
         source = self._text
-        self._cached = _DELTAS if in_content and source is None else _NO_DELTAS
-        self._flowing = in_content and source.__class__ is MarkedText and not source.held
+        if machine.state is not State.CONTENT:
+            self._cached, self._content, self._flowing = _NO_DELTAS, False, _NO_TEXTS
+        elif source is None:
+            self._cached = _NO_DELTAS if self._pending else _DELTAS
+            self._content = True
+        else:
+            steady = source.__class__ is MarkedText and not source.held
+            self._flowing = _TEXTS if steady else _NO_TEXTS
         return events
 
     # Ids.
@@ -146,6 +178,14 @@ class Parser:
     def _feed_ids(self, ids: Sequence[int]) -> Sequence[Event]:
         if self._text is not None or self._input in ("marked", "stripped"):
             raise TypeError(f"this parser reads text, not ids such as {ids[:1]!r}")
+        if self._cached is _DELTAS:
+            try:
+                events = list(chain.from_iterable(itemgetter(*ids)(_DELTAS)))
+            except (TypeError, IndexError):
+                pass  # a token that is not simply the next text, or fewer than two
+            else:
+                self._position += len(events)
+                return events
         machine = self._machine
         position = self._position
         whole = _DELTAS
@@ -166,12 +206,34 @@ class Parser:
         self._position = position
         return self._take()
 
+    def _part(self, token: int) -> Sequence[Event]:
+        """An ordinary token in content whose bytes, or those before it, are no whole characters."""
+        self._position += 1
+        pending = self._pending
+        known = _PARTS.get((pending, token))
+        if known is not None:
+            events, rest = known
+        else:
+            data = pending + _spelling(token)
+            text, used = utf_8_decode(data, "replace", False)
+            events = (TextDelta(text),) if text else ()
+            rest = data[used:]
+            if pending or rest:
+                if len(_PARTS) >= _MEMO_ENTRIES:
+                    _PARTS.clear()
+                _PARTS[pending, token] = events, rest
+            else:
+                _DELTAS[token] = (TextDelta(text),)
+        self._pending = rest
+        self._cached = _NO_DELTAS if rest else _DELTAS
+        return events
+
     def _ordinary(self, token: int, position: int) -> None:
         if not 0 <= token < ORDINARY_COUNT:
             self._flush(position)
             self._unknown(token, position)
             return
-        data = vocabulary().ordinary(token)
+        data = _spelling(token)
         start = position
         pending = self._pending
         if pending:
@@ -201,6 +263,16 @@ class Parser:
             self._machine.text(text, self._pending_start, position)
 
     # Text.
+
+    def _feed_content(self, chunk: str) -> Sequence[Event]:
+        """Text in which no control token can begin, in content."""
+        self._position += len(chunk)
+        events = (TextDelta(chunk),)
+        if len(chunk) <= _MEMO_CHARS:
+            if len(_TEXTS) >= _MEMO_ENTRIES:
+                _TEXTS.clear()
+            _TEXTS[str(chunk)] = events
+        return events
 
     def _feed_text(self, chunk: str) -> Sequence[Event]:
         source = self._text
@@ -232,3 +304,11 @@ class Parser:
             start, self._position = self._position, self._position + len(chunk)
             self._machine.text(chunk, start, self._position)
         return self._take()
+
+
+def _spelling(token: int) -> bytes:
+    """The bytes of an ordinary token."""
+    data = _SPELLINGS.get(token)
+    if data is None:
+        data = _SPELLINGS[token] = vocabulary().ordinary(token)
+    return data

@@ -101,7 +101,8 @@ class StrippedText:
                 self._header = False
                 continue
             found = _BOUNDARY.search(text, at)
-            if found and (final or found.end() < len(text)):
+            safe = len(text) if final else max(at, self._safe(text))
+            if found and (final or (found.end() < len(text) and found.start() <= safe)):
                 self._pass_on(text[at : found.start()])
                 self._machine.break_off(self.position)
                 self._symbol(control.START)
@@ -109,7 +110,7 @@ class StrippedText:
                 at = found.end()
                 self._header = True
                 continue
-            end = len(text) if final else max(at, self._safe(text))
+            end = safe
             self._pass_on(text[at:end])
             at = end
             break
@@ -142,6 +143,8 @@ class StrippedText:
             pieces.append((0, text[:at]))
         before = _RECIPIENT.match(text, at)
         if before:
+            if before.end() - at >= MAX_NAME_CHARS:
+                return _Head((), 0)
             if not final and before.end() == len(text) and before.end() - at < MAX_NAME_CHARS:
                 return None
             glued = _GLUED_CHANNEL.match(before[1])
@@ -167,6 +170,8 @@ class StrippedText:
         if not final and " to=".startswith(text[at:]):
             return None
         if after := _RECIPIENT.match(text, at):
+            if after.end() - at >= MAX_NAME_CHARS:
+                return _Head((), 0)
             if not final and after.end() == len(text) and after.end() - at < MAX_NAME_CHARS:
                 return None
             return self._read_recipient(text, after, pieces, final=final)

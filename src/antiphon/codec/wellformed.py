@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from antiphon.codec.events import Header, Stop
-from antiphon.codec.parsed import message_of
+from antiphon.model.content import TextContent
 from antiphon.model.message import Author, Message, Role
 from antiphon.vocab import spellings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["read_well_formed"]
 
 _PIECE: Final = re.compile(
-    rb"(?:\xffS)?([^\xff]*(?:\xff[CJ][^\xff]*)*)\xffM([^\xff]*)(?:\xff([ERAT])|\Z)"
+    rb"((?:\xffS)?[^\xff]*(?:\xff[CJ][^\xff]*)*)\xffM([^\xff]*)(?:\xff([ERAT])|\Z)"
 )
 _STOPS: Final = {
     b"E": Stop.END,
@@ -31,25 +31,29 @@ _STOPS: Final = {
     None: Stop.EOF,
 }
 _MEMO_ENTRIES: Final = 4096
-_HeaderKey = tuple[bytes, Role | None, bool]
-_HEADERS: Final[dict[_HeaderKey, Header | None]] = {}
-"""Headers read without any diagnostic, without a tool table; None for those that need care."""
+_Place = Role | None
+"""Where a header stands: first, in a prompt that names this role, or (None) after a message."""
+HeaderMemo = dict[_Place, dict[bytes, Header | None]]
+"""Place → spelled header → its fields if it reads without any diagnostic, None if it does not."""
+_HEADERS: Final[HeaderMemo] = {}
 
 
-def _usual_headers() -> dict[_HeaderKey, Header | None]:
+def _usual_headers() -> HeaderMemo:
     """The headers of every conversation: with them a cold process needs no header reader."""
-    usual: dict[_HeaderKey, Header | None] = {}
+    usual: dict[bytes, Header | None] = {}
     authors = {role: Author(role) for role in Role}
+    implied: dict[bytes, Header | None] = {}
     for channel in ("analysis", "commentary", "final"):
         marked = spellings.CHANNEL + channel.encode()
         header = Header(authors[Role.ASSISTANT], channel)
-        for first in (True, False):
-            usual[b"assistant" + marked, None, first] = header
-        usual[marked, Role.ASSISTANT, True] = header
+        usual[spellings.START + b"assistant" + marked] = header
+        implied[marked] = header
     for role in (Role.SYSTEM, Role.DEVELOPER, Role.USER):
-        for first in (True, False):
-            usual[role.value.encode(), None, first] = Header(authors[role])
-    return usual
+        usual[spellings.START + role.value.encode()] = Header(authors[role])
+    memo: HeaderMemo = {role: usual.copy() for role in Role}
+    memo[Role.ASSISTANT] |= implied
+    memo[None] = usual
+    return memo
 
 
 def read_well_formed(
@@ -59,52 +63,64 @@ def read_well_formed(
     data = spellings.join(ids)
     if data is None:
         return None
-    headers = _HEADERS if tools is None else tools.headers
-    if not headers:
-        headers.update(_usual_headers())
+    memo = _HEADERS if tools is None else tools.headers
+    if not memo:
+        memo.update(_usual_headers())
+    place: _Place = role or Role.ASSISTANT
+    headers = memo[place]
     messages: list[Message] = []
     stops: list[Stop] = []
     end = 0
-    implied = role
+    size = len(data)
     match = _PIECE.match
     try:
-        while end < len(data):
+        while end < size:
             found = match(data, end)
             if found is None:
                 return None
-            started = data.startswith(b"\xffS", end)
-            end = found.end()
             raw, body, stop = found.groups()
-            key = (raw, None if started else implied or Role.ASSISTANT, not messages)
-            if not started and messages:
-                return None
             try:
-                header = headers[key]
+                header = headers[raw]
             except KeyError:
-                header = headers[key] = _clean_header(key, tools)
-                if len(headers) > _MEMO_ENTRIES:
+                header = _clean_header(raw, place, tools)
+                if len(headers) >= _MEMO_ENTRIES:
                     headers.clear()
+                headers[raw] = header
             if header is None:
                 return None
-            messages.append(message_of(header, body.decode()))
+            messages.append(
+                Message(
+                    header.author,
+                    (TextContent(body.decode()),),
+                    header.channel,
+                    header.recipient,
+                    header.content_type,
+                )
+            )
             stops.append(_STOPS[stop])
+            end = found.end()
+            place = None
+            headers = memo[None]
     except UnicodeDecodeError:
         return None
     return messages, stops
 
 
-def _clean_header(key: _HeaderKey, tools: ToolTable | None) -> Header | None:
+def _clean_header(raw: bytes, place: _Place, tools: ToolTable | None) -> Header | None:
     """The header if it reads without any diagnostic."""
     from antiphon.codec.header import HeaderContext, read_header
     from antiphon.codec.limits import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
 
-    raw, role, first = key
-    text = spellings.named(raw).decode()
+    started = raw.startswith(spellings.START)
+    if not started and place is None:
+        return None
+    text = spellings.named(raw[len(spellings.START) :] if started else raw).decode()
     if len(text) >= MAX_HEADER_CHARS:
         return None
+    role = None if started else place
     if role is not None:
         lead = text.partition("<|channel|>")[0]
         if len(lead) >= EARLY_TEXT_CHARS or lead.lstrip().startswith("<|constrain|>"):
             return None
-    reading = read_header(text, HeaderContext(role, True, first, tools))
+    reading = read_header(text, HeaderContext(role, True, place is not None, tools))
     return None if reading.notes or reading.stray else reading.header
