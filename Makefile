@@ -43,10 +43,12 @@ format: $(VENV)/.dev ## Format the code and mend what the linter can
 docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/cli_help.py
 	$(BIN)/python tools/docs/module_table.py
+	$(BIN)/python tools/docs/figures.py
 	$(BIN)/python tools/state_diagram.py --write
 
 bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/codec.py --write $(ARGS)
+	$(BIN)/python tools/docs/figures.py
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
 	$(BIN)/python fuzz/parse.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
