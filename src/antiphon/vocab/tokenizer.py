@@ -27,7 +27,7 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """The ordinary token ids of ``text``."""
+        """The ordinary token ids of ``text``, in a fresh list that the caller may change."""
         ...
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
