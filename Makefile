@@ -44,7 +44,7 @@ docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/cli_help.py
 	$(BIN)/python tools/docs/module_table.py
 	$(BIN)/python tools/docs/figures.py
-	$(BIN)/python tools/state_diagram.py --write
+	$(BIN)/python tools/docs/state_diagram.py
 
 bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/codec.py --write $(ARGS)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import click
+from _page import keep_fresh
 
 from antiphon.cli.app import COMMANDS, app
 
@@ -40,14 +41,5 @@ def updated(page: str) -> str:
     )
 
 
-def main() -> int:
-    page = PAGE.read_text(encoding="utf-8")
-    fresh = updated(page)
-    if "--check" in sys.argv[1:]:
-        return int(fresh != page)
-    PAGE.write_text(fresh, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep_fresh(PAGE, updated))

@@ -12,6 +12,8 @@ import re
 import sys
 from pathlib import Path
 
+from _page import keep_fresh
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
@@ -67,14 +69,5 @@ def updated(page: str) -> str:
     return _BLOCK.sub(lambda found: f"{found[1]}{table()}{found[2]}", page)
 
 
-def main() -> int:
-    page = PAGE.read_text(encoding="utf-8")
-    fresh = updated(page)
-    if "--check" in sys.argv[1:]:
-        return int(fresh != page)
-    PAGE.write_text(fresh, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep_fresh(PAGE, updated))

@@ -14,6 +14,8 @@ import re
 import sys
 from pathlib import Path
 
+from _page import keep_fresh
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "architecture.md"
 SOURCE = ROOT / "src" / "antiphon"
@@ -48,14 +50,5 @@ def updated(page: str) -> str:
     return _BLOCK.sub(lambda found: f"{found[1]}{table(found[2])}{found[3]}", page)
 
 
-def main() -> int:
-    page = PAGE.read_text(encoding="utf-8")
-    fresh = updated(page)
-    if "--check" in sys.argv[1:]:
-        return int(fresh != page)
-    PAGE.write_text(fresh, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep_fresh(PAGE, updated))

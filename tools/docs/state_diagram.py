@@ -1,18 +1,21 @@
-"""Draw the parser's transition table as a Mermaid diagram.
+"""Draw the parser's transition table as a Mermaid diagram in docs/recovery.md.
 
-python tools/state_diagram.py            # print it
-python tools/state_diagram.py --write    # put it into docs/recovery.md
+    python tools/docs/state_diagram.py            rewrite the page
+    python tools/docs/state_diagram.py --check    exit 1 if it is out of date
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
+from _page import keep_fresh
+
 from antiphon.codec.state import TRANSITIONS, State, Symbol
 
-PAGE = Path(__file__).parents[1] / "docs" / "recovery.md"
-BEGIN, FINISH = "<!-- state diagram: begin -->", "<!-- state diagram: end -->"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "recovery.md"
+_BLOCK = re.compile(r"(<!-- state diagram: begin -->\n).*?(<!-- state diagram: end -->)", re.DOTALL)
 
 TARGETS = {
     "open_header": State.HEADER,
@@ -42,14 +45,10 @@ def _shown(symbol: Symbol) -> str:
     return symbol.value.strip("<|>")
 
 
-def page_with_diagram() -> str:
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(FINISH)
-    return f"{before}{BEGIN}\n{diagram()}\n{FINISH}{after}"
+def updated(page: str) -> str:
+    """``page`` with the diagram as the table is now."""
+    return _BLOCK.sub(lambda found: f"{found[1]}{diagram()}\n{found[2]}", page)
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv:
-        PAGE.write_text(page_with_diagram())
-    else:
-        print(diagram())
+    sys.exit(keep_fresh(PAGE, updated))
