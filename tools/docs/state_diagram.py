@@ -2,6 +2,8 @@
 
     python tools/docs/state_diagram.py            rewrite the page
     python tools/docs/state_diagram.py --check    exit 1 if it is out of date
+
+It stands between ``<!-- state diagram: begin -->`` and ``<!-- state diagram: end -->``.
 """
 
 from __future__ import annotations
