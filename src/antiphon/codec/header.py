@@ -160,7 +160,7 @@ class _Reader(HeaderWords):
                 self.fields["recipient"] = at
                 if (word, at) in self.hinted:
                     self._note("unmarked-recipient", *at)
-                others = [other for other in self.hinted if other[0] != word]
+                others = [other for other in self.hinted if other != (word, at)]
                 others += [o for o in self.addressed if o not in (*repeated, (word, at))]
                 for other, where in others:
                     if other not in ("assistant", ""):
