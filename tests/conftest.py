@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from binascii import b2a_base64
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from antiphon.vocab.table import ordinary_bytes
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# A runner started in the background has Ctrl-C ignored, and every process it starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

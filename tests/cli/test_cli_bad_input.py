@@ -207,7 +207,7 @@ def test_ctrl_c_is_one_line_and_130(spawn, args):
     os.close(follower)
     assert process.stderr.readline().startswith(b"reading from the terminal")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=60)
     os.close(leader)
     assert err.decode() == f"antiphon {args[0]}: interrupted\n"
     assert process.returncode == 130

@@ -161,7 +161,7 @@ def test_ctrl_c_ends_it_and_its_server(start: Start) -> None:
     children = [os.pidfd_open(child) for child in children_of(demo.pid)]
     assert children
     demo.send_signal(signal.SIGINT)
-    _, err = demo.communicate()
+    _, err = demo.communicate(timeout=60)
     assert (demo.returncode, err) == (130, "antiphon demo: interrupted\n")
     assert all(ended(child) for child in children)
     for child in children:
@@ -177,7 +177,7 @@ def test_ctrl_c_while_it_prepares_ends_it_and_its_server(start: Start) -> None:
     while not children and demo.poll() is None:
         children = [os.pidfd_open(child) for child in children_of(demo.pid)]
     demo.send_signal(signal.SIGINT)
-    _, err = demo.communicate()
+    _, err = demo.communicate(timeout=60)
     assert (demo.returncode, err) == (130, "antiphon demo: interrupted\n")
     assert all(ended(child) for child in children)
     for child in children:
