@@ -65,7 +65,7 @@ def use(case: Case, scripts: Sequence[Sequence[int]], body: Callable[[Engine], A
 
 async def collect(engine: Engine, **request: Any) -> list[Chunk]:
     greedy = CompletionRequest(**{"temperature": 0.0, "max_tokens": 400, **request})
-    return [chunk async for chunk in engine.complete(greedy)]
+    return [chunk async for chunks in engine.complete(greedy) for chunk in chunks]
 
 
 def complete(case: Case, script: dict[str, Any], **request: Any) -> list[Chunk]:

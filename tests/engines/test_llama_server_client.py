@@ -39,7 +39,11 @@ def with_engine(url: str, use: Callable[[LlamaServerEngine], Awaitable[T]]) -> T
 
 def complete(url: str, **request: Any) -> list[Chunk]:
     async def use(engine: LlamaServerEngine) -> list[Chunk]:
-        return [chunk async for chunk in engine.complete(CompletionRequest(**request))]
+        return [
+            chunk
+            async for chunks in engine.complete(CompletionRequest(**request))
+            for chunk in chunks
+        ]
 
     return with_engine(url, use)
 
@@ -152,7 +156,7 @@ def test_cancelling_the_task_frees_the_slot_for_the_next(llama_server: str) -> N
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         request = CompletionRequest(prompt=case("add-medium")["prompt"], temperature=0.0)
-        return [chunk async for chunk in engine.complete(request)]
+        return [chunk async for chunks in engine.complete(request) for chunk in chunks]
 
     assert tokens_of(with_engine(llama_server, use)) == case("add-medium")["completion"]
 
@@ -190,7 +194,7 @@ def against(answer: bytes, *, hold: bool = False, read_timeout: float = 60.0) ->
         ):
             try:
                 request = CompletionRequest(prompt=[1])
-                return [chunk async for chunk in engine.complete(request)]
+                return [chunk async for chunks in engine.complete(request) for chunk in chunks]
             finally:
                 release.set()
 

@@ -14,7 +14,11 @@ from antiphon.vocab.control import CALL, RETURN
 
 def complete(engine: ScriptedEngine) -> list[Chunk]:
     async def run() -> list[Chunk]:
-        return [chunk async for chunk in engine.complete(CompletionRequest(prompt=[1]))]
+        return [
+            chunk
+            async for chunks in engine.complete(CompletionRequest(prompt=[1]))
+            for chunk in chunks
+        ]
 
     return asyncio.run(run())
 

@@ -24,6 +24,7 @@ from antiphon.errors import EngineError
 from antiphon.model.content import DeveloperContent, SystemContent
 from antiphon.model.message import Conversation, Message, Role
 from antiphon.model.tools import Tool, functions
+from antiphon.vocab.control import CONTROL_NAMES
 
 __all__ = ["demo", "run_demo"]
 
@@ -134,7 +135,7 @@ async def _answer(engine: Engine, view: View, messages: list[Message]) -> list[U
 
 async def _turn(engine: Engine, view: View, prompt: list[int]) -> tuple[list[Message], Usage]:
     """One completion, shown as it arrives."""
-    parser = Parser(role=Role.ASSISTANT, tools=[_WEATHER_RECIPIENT])
+    parser = Parser(role=Role.ASSISTANT, tools=[_WEATHER_RECIPIENT], input="hybrid")
     events: list[Event] = []
 
     def take(some: list[Event]) -> None:
@@ -144,10 +145,12 @@ async def _turn(engine: Engine, view: View, prompt: list[int]) -> tuple[list[Mes
 
     usage = None
     request = CompletionRequest(prompt=prompt, max_tokens=MAX_TOKENS, temperature=0.0)
-    async for chunk in engine.complete(request):
-        take(list(parser.feed(chunk.tokens)))
-        if chunk.finish is not None:
-            usage = chunk.finish.usage
+    async for chunks in engine.complete(request):
+        for chunk in chunks:
+            control = chunk.tokens and chunk.tokens[0] in CONTROL_NAMES
+            take(list(parser.feed(chunk.tokens if control else chunk.text)))
+            if chunk.finish is not None:
+                usage = chunk.finish.usage
     take(list(parser.eof()))
     if usage is None:
         raise EngineError(f"{engine.name} did not say how it finished")

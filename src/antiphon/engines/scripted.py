@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Final
 
 from antiphon.engines.protocol import (
+    Capabilities,
     Chunk,
     CompletionRequest,
     Finish,
@@ -46,7 +47,16 @@ class ScriptedEngine:
         self._chunking = tuple(chunking)
         self._context_length = context_length
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            reading="ids",
+            prompt_ids=True,
+            sampling=frozenset(CompletionRequest.__struct_fields__),
+            context_length=self._context_length,
+        )
+
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         self.requests.append(request)
         self._check(request.prompt)
         tokens, finish = self._play(request)
@@ -55,8 +65,9 @@ class ScriptedEngine:
         for size in self._sizes(len(tokens)):
             piece = tokens[start : start + size]
             start += size
-            yield Chunk(piece, decoder.decode(b"".join([token_bytes(t) or b"" for t in piece])))
-        yield Chunk((), decoder.decode(b"", final=True), finish=finish)
+            text = decoder.decode(b"".join([token_bytes(t) or b"" for t in piece]))
+            yield (Chunk(piece, text),)
+        yield (Chunk((), decoder.decode(b"", final=True), finish=finish),)
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

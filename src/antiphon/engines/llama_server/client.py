@@ -7,17 +7,23 @@ last id only. Control ids are therefore always right, and for the rest the text 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from antiphon.engines.protocol import Chunk, CompletionRequest, Finish, FinishReason, Usage
+from antiphon.engines.protocol import (
+    Capabilities,
+    Chunk,
+    CompletionRequest,
+    Finish,
+    FinishReason,
+    Usage,
+)
 from antiphon.errors import EngineError, MissingExtraError
 from antiphon.net.sse import ServerSentEventDecoder
 from antiphon.vocab.control import CONTROL_NAMES, STOP_IDS
 from antiphon.vocab.table import token_bytes
-from antiphon.vocab.tokenizer import default_tokenizer
 
 try:
     import aiohttp
@@ -62,6 +68,18 @@ class _Refusal(msgspec.Struct):
     error: _Error
 
 
+CAPABILITIES: Final = Capabilities(
+    reading="hybrid",
+    prompt_ids=True,
+    grammar="gbnf",
+    sampling=frozenset(
+        (
+            "temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty"
+            " seed logit_bias"
+        ).split()
+    ),
+)
+
 _EVENT: Final = msgspec.json.Decoder(_Event)
 _REFUSAL: Final = msgspec.json.Decoder(_Refusal)
 
@@ -88,6 +106,10 @@ class LlamaServerEngine:
     def name(self) -> str:
         return f"llama.cpp's server at {self.url}"
 
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
     async def __aenter__(self) -> LlamaServerEngine:
         return self
 
@@ -99,7 +121,7 @@ class LlamaServerEngine:
         if session is not None:
             await session.close()
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Chunk, None]:
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
@@ -119,8 +141,7 @@ class LlamaServerEngine:
                     body = await response.content.read(MAX_ERROR_BYTES)
                     raise self._refused(response.status, body)
                 async for data in response.content.iter_any():
-                    for chunk in reader.feed(data):
-                        yield chunk
+                    yield reader.feed(data)
         except aiohttp.ConnectionTimeoutError as error:
             raise EngineError(
                 f"cannot reach {self.name} within {self._timeout.sock_connect:g} s"
@@ -154,30 +175,32 @@ class _Reader:
         self._frames = ServerSentEventDecoder()
         self._last: int | None = None
 
-    def feed(self, data: bytes) -> Iterator[Chunk]:
+    def feed(self, data: bytes) -> list[Chunk]:
+        chunks: list[Chunk] = []
         for frame in self._frames.feed(data):
             if self.finished:
-                return
+                break
             try:
                 event = _EVENT.decode(frame.data)
             except msgspec.MsgspecError as error:
                 raise EngineError(f"{self._name} sent an event that is not one: {error}") from error
             if event.error is not None:
                 raise _error(f"{self._name} gave up: {event.error.message}", event.error.code)
-            yield self._chunk(event)
+            chunks.append(self._chunk(event))
+        return chunks
 
     def _chunk(self, event: _Event) -> Chunk:
         tokens, text, exact = tuple(event.tokens), event.content, True
         if tokens and tokens[0] in CONTROL_NAMES:
             text = CONTROL_NAMES[tokens[0]]
         elif text and _spelled(tokens) != text:
-            tokens, exact = tuple(default_tokenizer().encode(text)), False
+            exact = False
         if tokens:
             self._last = tokens[-1]
         if not event.stop:
             return Chunk(tokens, text, exact)
         self.finished = True
-        return Chunk(tokens, text, exact, self._finish(event))
+        return Chunk(tokens, text, exact, finish=self._finish(event))
 
     def _finish(self, event: _Event) -> Finish:
         timings = event.timings

@@ -1,0 +1,89 @@
+"""Errors in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from antiphon.errors import (
+    AntiphonError,
+    EngineError,
+    MessageError,
+    RenderError,
+    SchemaError,
+)
+
+__all__ = ["ApiError", "ErrorType", "as_api_error"]
+
+ErrorType = Literal[
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "not_found_error",
+    "rate_limit_error",
+    "server_error",
+    "engine_error",
+]
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class ApiError(AntiphonError):
+    """An answer that is an error. ``param`` is the request's field, ``code`` stable and for
+    programs, ``retry_after`` in seconds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: ErrorType = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_hint = status
+        self.type: Final = type
+        self.param: Final = param
+        self.code: Final = code
+        self.retry_after: Final = retry_after
+        self.headers: Final = dict(headers or {})
+
+    @property
+    def status(self) -> int:
+        return self.status_hint
+
+    def body(self) -> bytes:
+        """The JSON of the answer, also the data of an SSE ``error`` event."""
+        return _ENCODE(
+            {
+                "error": {
+                    "message": str(self),
+                    "type": self.type,
+                    "param": self.param,
+                    "code": self.code,
+                }
+            }
+        )
+
+
+def as_api_error(error: AntiphonError) -> ApiError:
+    """The same error for a client: what it did wrong, or that the engine failed."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, MessageError):
+        return ApiError(str(error), param=error.field, code="invalid_value")
+    if isinstance(error, SchemaError | RenderError):
+        return ApiError(
+            str(error), code="invalid_schema" if isinstance(error, SchemaError) else None
+        )
+    if isinstance(error, EngineError):
+        status = error.status_hint if error.status_hint in (400, 429, 503, 504) else 502
+        type_: ErrorType = "invalid_request_error" if status == 400 else "engine_error"
+        return ApiError(str(error), status=status, type=type_, code="engine_error")
+    return ApiError(str(error), status=500, type="server_error")

@@ -1,0 +1,1 @@
+"""The HTTP server: OpenAI's APIs in front of any engine."""

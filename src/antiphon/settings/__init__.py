@@ -1,0 +1,1 @@
+"""One frozen value that says how the server runs."""

@@ -1,0 +1,228 @@
+"""Every setting, its default and what it means: the one place that names them.
+
+A setting is named by its path: ``turn.idle_seconds`` here and in ``antiphon.toml``,
+``ANTIPHON_TURN_IDLE_SECONDS`` in the environment, ``--turn-idle-seconds`` on the command line.
+docs/settings.md is written from this module.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "CorsSettings",
+    "EngineSettings",
+    "KeySettings",
+    "LimitSettings",
+    "LogSettings",
+    "MemorySettings",
+    "Mode",
+    "ModelSettings",
+    "PromptSettings",
+    "ServerSettings",
+    "Settings",
+    "TurnSettings",
+    "VisibilitySettings",
+]
+
+Mode = Literal["auto", "harmony", "standard"]
+"""``harmony``: we render and parse. ``standard``: the engine's own chat route, passed through.
+``auto``: harmony for gpt-oss, standard for other models."""
+
+Effort = Literal["none", "minimal", "low", "medium", "high"]
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where and how the server listens."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    """0: any free port, printed at start."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host headers accepted beside loopback names while no key is configured."""
+    operator_key_required: bool = True
+    """Metrics, raw transcripts and the mode header need an operator's key once any key exists."""
+    body_bytes: Positive = 32 * 1024 * 1024
+    """Largest request body."""
+    body_seconds: Seconds = 30.0
+    """A body must have arrived by then."""
+    keepalive_seconds: Seconds = 10.0
+    """An SSE comment is sent when a stream was silent for so long."""
+    shutdown_seconds: Seconds = 30.0
+    """How long streams may go on after the server was told to stop."""
+
+
+class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which web pages may talk to the server."""
+
+    origins: tuple[str, ...] = ()
+    """``*`` is any; with no keys configured, only what is listed is let in."""
+
+
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """API keys: `antiphon keys add`."""
+
+    file: str | None = None
+    """Where the hashes are; default: keys.toml in the user's configuration folder. A missing file
+    is the same as no keys."""
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Admission and rate limits. Per key; without keys, per client address."""
+
+    concurrent: Positive = 64
+    """Turns that run at a time."""
+    queued: Annotated[int, Meta(ge=0)] = 256
+    """Turns that may wait for a place; more are refused with 503."""
+    queue_seconds: Seconds = 60.0
+    """Longest wait for a place."""
+    per_key_concurrent: Annotated[int, Meta(ge=0)] = 0
+    """0: no limit of its own."""
+    requests_per_minute: Annotated[int, Meta(ge=0)] = 0
+    """0: no limit."""
+    tokens_per_minute: Annotated[int, Meta(ge=0)] = 0
+    """Prompt and completion; 0: no limit."""
+
+
+class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The reasoning memory (docs/gateway.md)."""
+
+    enabled: bool = True
+    seconds: Seconds = 3600.0
+    """How long reasoning waits for its tool result."""
+    bytes: Positive = 256 * 1024 * 1024
+    """Most bytes remembered, over all keys."""
+    entry_bytes: Positive = 1024 * 1024
+    """Most bytes remembered for one tool call."""
+
+
+class TurnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits and recovery of one turn."""
+
+    output_tokens: Annotated[int, Meta(ge=0)] = 0
+    """Most tokens of one completion, whatever the client asks for; 0: what the context leaves."""
+    seconds: Seconds = 1800.0
+    """Longest turn."""
+    idle_seconds: Seconds = 120.0
+    """Longest silence of the engine."""
+    choices: Positive = 8
+    """Largest ``n``."""
+    stop_strings: Positive = 16
+    """Most stop strings. OpenAI allows 4."""
+    continue_silent: bool = True
+    """When the model thinks and then ends the turn with neither answer nor call, continue once,
+    with the final channel prefilled."""
+    structured_retries: Annotated[int, Meta(ge=0, le=3)] = 1
+    """How often a structured answer that does not fit is asked for again."""
+    repetition_guard: bool = True
+    """End a turn that goes on repeating itself."""
+    repetition_tokens: Positive = 512
+    """So many tokens of nothing but repetition end the turn."""
+    adopt_calls: bool = True
+    """Take what is unmistakably a call of an offered tool as one, though its header names no
+    recipient."""
+
+
+class PromptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What goes into prompts."""
+
+    effort: Effort = "medium"
+    """Reasoning effort where neither request, key nor model says one."""
+    effort_line: bool = True
+    """A lone ``Reasoning: low|medium|high`` line in a system message sets the effort."""
+    identity: str | None = None
+    """In place of gpt-oss's own first line."""
+    knowledge_cutoff: str | None = None
+    date: bool = True
+    """Whether the system message tells the date."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    on_media: Literal["refuse", "placeholder"] = "refuse"
+    """Images, audio and other files that are not text: a 400, or a fixed line in their place."""
+
+
+class VisibilitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What clients see of a turn."""
+
+    reasoning: bool = True
+    preambles: Literal["content", "reasoning", "hidden"] = "content"
+    """Where text beside tool calls goes in Chat Completions."""
+    reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
+    raw: bool = False
+    """Whether an operator's request may ask for the raw transcript (``antiphon-raw: 1``)."""
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One engine: ``[[engines]]``."""
+
+    url: str
+    """``http://…``, or ``tiny``, ``scripted``, ``scripted:FILE``."""
+    kind: str | None = None
+    """What it is, if detection should not be relied on."""
+    api_key: str | None = None
+    models: tuple[str, ...] = ()
+    """Models to use it for; empty: all that it lists."""
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+    concurrent: Annotated[int, Meta(ge=0)] = 0
+    """Turns that it takes at a time; 0: as many as come."""
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for one model: ``[models.NAME]``. Where it is silent, the server's value holds."""
+
+    engine: str | None = None
+    """The engine's model name, if it is another."""
+    mode: Mode | None = None
+    harmony_percent: Percent | None = None
+    """Share of conversations in mode ``harmony``; the rest is ``standard``."""
+    effort: Effort | None = None
+    context_length: Positive | None = None
+    output_tokens: Positive | None = None
+    aliases: tuple[str, ...] = ()
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Logs and traces."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+    """``auto``: text on a terminal, JSON in a pipe."""
+    content: bool = False
+    """Whether logs may hold what users and models say."""
+    trace: str | None = None
+    """A file that gets every prompt and raw output, for `antiphon inspect`. Mode 0600."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the server runs."""
+
+    engine: str | None = None
+    """One engine: ``tiny``, ``scripted[:FILE]``, a URL, or a name from the registry. None: what
+    ``engines`` lists, else one that runs on a usual port, else ``tiny``."""
+    model: str | None = None
+    """A GGUF file, or ``repo:quant``, to start llama.cpp's server with."""
+    models_file: str | None = None
+    """The registry; default: models.toml in the user's configuration folder."""
+    mode: Mode = "auto"
+    strict_parameters: bool = False
+    """Refuse parameters without effect here, instead of naming them in ``antiphon-ignored``."""
+    server: ServerSettings = ServerSettings()
+    cors: CorsSettings = CorsSettings()
+    keys: KeySettings = KeySettings()
+    limits: LimitSettings = LimitSettings()
+    memory: MemorySettings = MemorySettings()
+    turn: TurnSettings = TurnSettings()
+    prompt: PromptSettings = PromptSettings()
+    visibility: VisibilitySettings = VisibilitySettings()
+    log: LogSettings = LogSettings()
+    engines: tuple[EngineSettings, ...] = ()
+    models: dict[str, ModelSettings] = {}

@@ -1,0 +1,1 @@
+"""What must outlive a request or be shared by workers."""

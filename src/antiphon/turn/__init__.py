@@ -1,0 +1,1 @@
+"""One turn of the model: render, constrain, call the engine, parse, route."""
