@@ -81,8 +81,9 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A constraint in the engine's own language, from `antiphon.codec.grammar`."""
     cache_salt: str | None = None
     """Prompts with different salts share no cached prefix."""
-    slot: int | None = None
-    """Where this conversation's prefix was computed last, if the engine has such places."""
+    affinity: str | None = None
+    """Requests with the same value continue one conversation: of several engines, the one that
+    served it last holds its prefix."""
 
 
 class FinishReason(StrEnum):
