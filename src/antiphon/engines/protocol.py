@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from antiphon.codec.grammar.plan import Plan
+
 __all__ = [
     "Capabilities",
     "Chunk",
@@ -29,8 +31,9 @@ Reading = Literal["ids", "hybrid", "marked", "stripped"]
 """How a completion comes: ``ids``, all of them; ``hybrid``, control tokens as ids and the rest as
 text; ``marked``, text with the control tokens spelt out; ``stripped``, text without them."""
 
-GrammarKind = Literal["gbnf", "structural_tag"]
-"""The language in which an engine takes a constraint (`antiphon.codec.grammar`)."""
+GrammarKind = Literal["gbnf", "structural_tag", "plan"]
+"""The language in which an engine takes a constraint (`antiphon.codec.grammar`); ``plan``: as the
+value `CompletionRequest.plan`, for an engine that runs in this process."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +82,9 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How many alternatives to report for each token; None: no log probabilities."""
     grammar: str | None = None
     """A constraint in the engine's own language, from `antiphon.codec.grammar`."""
+    plan: Plan | None = None
+    """What may follow the prompt, for engines whose `Capabilities.grammar` is ``plan``. They get
+    it with every prompt of ours, free or not: only it tells that a tool must not be called."""
     cache_salt: str | None = None
     """Prompts with different salts share no cached prefix."""
     affinity: str | None = None
