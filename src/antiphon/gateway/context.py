@@ -1,0 +1,79 @@
+"""What is known of one request while it is served: ``scope["antiphon"]``.
+
+The outermost layer makes it; authentication says who asks; the routes say what for; logs, metrics
+and the response's headers are made of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+__all__ = ["CONTEXT", "RequestContext", "context_of"]
+
+CONTEXT: Final = "antiphon"
+"""The key in the ASGI scope."""
+
+_CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
+"""What a client's own ``x-request-id`` may look like to be taken over."""
+
+
+class RequestContext:
+    """One request. Mutable: each layer fills in what it finds out."""
+
+    __slots__ = (
+        "engine",
+        "error",
+        "headers",
+        "ignored",
+        "key",
+        "mode",
+        "model",
+        "notes",
+        "operator",
+        "request_id",
+        "started",
+        "status",
+        "streamed",
+        "tenant",
+    )
+
+    def __init__(self, request_id: str, started: float) -> None:
+        self.request_id: Final = request_id
+        self.started: Final = started
+        """The server's monotonic clock."""
+        self.tenant = ""
+        """The API key's id; empty without keys."""
+        self.key: Any = None
+        """The API key itself, with its own settings, if there is one."""
+        self.operator = True
+        """Whether what is for operators is allowed: always, until keys say otherwise."""
+        self.model: str | None = None
+        self.mode: str | None = None
+        self.engine: str | None = None
+        self.streamed = False
+        self.ignored: tuple[str, ...] = ()
+        self.headers: dict[bytes, bytes] = {}
+        """More headers of the response; names in lower case."""
+        self.status = 0
+        """0 until the response began."""
+        self.error: str | None = None
+        """The code of the error the client was told, also in the middle of a stream."""
+        self.notes: dict[str, Any] = {}
+        """Decisions worth a line in the log; never content."""
+
+
+def context_of(scope: MutableMapping[str, Any]) -> RequestContext:
+    """The context of the request that ``scope`` belongs to."""
+    context = scope[CONTEXT]
+    assert isinstance(context, RequestContext)
+    return context
+
+
+def client_request_id(scope: MutableMapping[str, Any]) -> str | None:
+    """The id the client gave its request, if it is one that can be logged and sent back."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode("ascii") if _CLIENT_ID.match(value) else None
+    return None
