@@ -7,6 +7,7 @@
     ├── SchemaError           a JSON Schema or tool table that cannot be used
     ├── VocabularyError       the vocabulary data is missing or damaged
     ├── MissingExtraError     an optional dependency is not installed
+    ├── SettingsError         a setting, a settings file or a registry that is wrong
     └── EngineError           an engine cannot be started, reached or understood
 
 Any other exception out of the codec is a bug.
@@ -22,6 +23,7 @@ __all__ = [
     "ParseError",
     "RenderError",
     "SchemaError",
+    "SettingsError",
     "VocabularyError",
 ]
 
@@ -87,6 +89,12 @@ class MissingExtraError(AntiphonError, ImportError):
         )
         self.package = package
         self.extra = extra
+
+
+class SettingsError(AntiphonError, ValueError):
+    """A setting that is wrong. The message names the file, variable or flag it came from, its path
+    and what was expected.
+    """
 
 
 class EngineError(AntiphonError, RuntimeError):

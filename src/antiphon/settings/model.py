@@ -16,6 +16,7 @@ __all__ = [
     "CorsSettings",
     "EngineSettings",
     "KeySettings",
+    "LaunchSettings",
     "LimitSettings",
     "LogSettings",
     "MemorySettings",
@@ -190,6 +191,32 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     aliases: tuple[str, ...] = ()
 
 
+class LaunchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """llama.cpp's server where we start it: ``model``, and models of the registry."""
+
+    server: str = "auto"
+    """``embedded`` (the extra ``local``), the path of a ``llama-server``, or ``auto``: embedded if
+    that is installed, else the ``llama-server`` on the PATH."""
+    context: Annotated[int, Meta(ge=0)] = 32768
+    """Tokens for each request that runs at a time, at most what the model was trained with; 0: just
+    that."""
+    parallel: Positive = 2
+    """Requests that run at a time."""
+    gpu_layers: Annotated[int, Meta(ge=-1)] = -1
+    """Layers that go to the GPU; -1: as many as fit."""
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """CPU threads; 0: as llama.cpp finds right."""
+    extra_args: tuple[str, ...] = ()
+    """More arguments for ``llama-server``; the embedded server takes none."""
+    start_seconds: Seconds = 600.0
+    """How long a model may take to load."""
+    restarts: Annotated[int, Meta(ge=0)] = 5
+    """How often a server that dies is started again before it is given up. One that has run for
+    ten minutes starts counting anew."""
+    ttl: Annotated[float, Meta(ge=0)] = 0.0
+    """Unload a model of the registry after so many idle seconds; 0: never."""
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Logs and traces."""
 
@@ -223,6 +250,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     turn: TurnSettings = TurnSettings()
     prompt: PromptSettings = PromptSettings()
     visibility: VisibilitySettings = VisibilitySettings()
+    launch: LaunchSettings = LaunchSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()
     models: dict[str, ModelSettings] = {}
