@@ -15,6 +15,7 @@ from antiphon.engines.scripted import ScriptedEngine
 from antiphon.errors import EngineError
 from antiphon.vocab.control import CALL, RETURN
 from antiphon.vocab.table import token_bytes
+from tests.engines.chunks import tokens_of
 
 CASES = {
     case["name"]: case
@@ -74,10 +75,6 @@ def complete(case: Case, script: dict[str, Any], **request: Any) -> list[Chunk]:
         [script["completion"]],
         lambda engine: collect(engine, prompt=script["prompt"], **request),
     )
-
-
-def tokens_of(chunks: Sequence[Chunk]) -> list[int]:
-    return [token for chunk in chunks for token in chunk.tokens]
 
 
 @pytest.mark.parametrize("script", [ANSWER, TOOL_CALL, EMOJI], ids=lambda s: s["name"])
