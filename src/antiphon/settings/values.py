@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Union, get_args, get_origin
@@ -25,9 +26,12 @@ _MAX_SHOWN: Final = 80
 def convert_value(option: Option, value: Any, where: str) -> Any:
     """``value`` as the setting's type. Raises SettingsError."""
     try:
-        return msgspec.convert(value, option.type)
+        converted = msgspec.convert(value, option.type)
     except msgspec.ValidationError:
         raise _wrong(option, value, where) from None
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise _wrong(option, value, where)
+    return converted
 
 
 def convert_text(option: Option, text: str, where: str) -> Any:
@@ -36,9 +40,10 @@ def convert_text(option: Option, text: str, where: str) -> Any:
     Raises SettingsError.
     """
     try:
-        return msgspec.convert(_value(option.type, text), option.type)
-    except (msgspec.ValidationError, ValueError):
+        value = _value(option.type, text)
+    except ValueError:
         raise _wrong(option, text, where) from None
+    return convert_value(option, value, where)
 
 
 def _value(kind: Any, text: str) -> Any:
