@@ -374,11 +374,11 @@ def _write(rows: Sequence[Row], options: argparse.Namespace, seconds: float) -> 
         f" {platform.release()}" + (", LiteLLM 1.106.2." if options.litellm else "."),
         "",
         (
-            "Upstream: a wire fake of llama.cpp's server, one event a token, which shares core 1 with"
-            " the load; the gateway has core 0. CPU is the gateway's process, kernel time included,"
-            " for each upstream token. Every token arrives as an event of its own. The physical limit"
-            " of a stream of single events is two system calls a token, one to read it and one to write"
-            " it: about 10 µs here when none are joined."
+            "Upstream: a wire fake of llama.cpp's server, one event a token, which shares core 1"
+            " with the load; the gateway has core 0. CPU is the gateway's process, kernel time"
+            " included, for each upstream token. Every token arrives as an event of its own. The"
+            " physical limit of a stream of single events is two system calls a token, one to read"
+            " it and one to write it: about 10 µs here when none are joined."
         ),
         "",
         "| Work | Target | Measured |  |  |",
