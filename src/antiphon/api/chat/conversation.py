@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ from antiphon.api.chat.wire import (
     Developer,
     Function,
     FunctionTool,
+    Part,
     PromptRequest,
     ResponseFormatParameter,
     System,
@@ -49,7 +50,18 @@ from antiphon.model.message import CONSTRAIN_JSON, Author, Conversation, Message
 from antiphon.model.tools import FUNCTIONS, Tool, ToolNamespace
 from antiphon.model.validate import check_header
 
-__all__ = ["EFFORTS", "PromptRequest", "conversation", "decode_request"]
+__all__ = [
+    "ASSISTANT",
+    "EFFORTS",
+    "MAX_NAME_CHARS",
+    "TEXT_PARTS",
+    "PromptRequest",
+    "Translation",
+    "conversation",
+    "decode_request",
+    "joined",
+    "texts",
+]
 
 EFFORTS: Final = {
     "none": ReasoningEffort.LOW,
@@ -79,11 +91,12 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 _NAME: Final = re.compile(r"[^\W\d][\w.\-]*\Z")
 _FORMAT_NAME: Final = re.compile(rf"[\w.\-]{{1,{MAX_NAME_CHARS}}}\Z")
 _NOT_NAME: Final = re.compile(r"[^\w.\-]+")
-_ASSISTANT: Final = Author(Role.ASSISTANT)
+ASSISTANT: Final = Author(Role.ASSISTANT)
 _USER: Final = Author(Role.USER)
 _DEVELOPER: Final = Author(Role.DEVELOPER)
 _NO_DEVELOPER: Final = DeveloperContent()
-_TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
+TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
+"""Types of content parts that are text; ``refusal`` has its text in another field."""
 _CUSTOM_PARAMETERS: Final = {
     "type": "object",
     "properties": {"input": {"type": "string"}},
@@ -110,7 +123,7 @@ def conversation(request: PromptRequest, *, date: str | None = None) -> Conversa
     for message in wire:
         if not isinstance(message, System | Developer):
             break
-        instructions.append(_joined(message.content, start))
+        instructions.append(joined(message.content, start))
         start += 1
     out = [_system(_effort(request), date)]
     developer = _developer(
@@ -121,7 +134,7 @@ def conversation(request: PromptRequest, *, date: str | None = None) -> Conversa
     )
     if developer is not None:
         out.append(developer)
-    _translate(wire, start, out)
+    Translation(out).translate(wire, start)
     return Conversation(tuple(out))
 
 
@@ -149,79 +162,112 @@ def _system(effort: ReasoningEffort, date: str | None) -> Message:
     return Message.system(SystemContent.default(effort, date=date))
 
 
-def _translate(wire: Sequence[WireMessage], start: int, out: list[Message]) -> None:
-    recipients: dict[str, str] = {}
-    for i in range(start, len(wire)):
-        message = wire[i]
-        if isinstance(message, Assistant):
-            _assistant(message, i, out, recipients)
-        elif isinstance(message, ToolResult):
-            out.append(_tool_result(message, i, recipients))
-        elif isinstance(message, Function):
-            name = _qualified(message.name, f"messages[{i}].name")
-            out.append(_result(name, _contents(message.content, i)))
-        elif isinstance(message, System | Developer):
-            text = _joined(message.content, i)
-            out.append(Message(_DEVELOPER, (DeveloperContent(text),)))
+class Translation:
+    """Turns of a chat → messages, one after the other. A subclass may read more into them."""
+
+    __slots__ = ("out", "recipients")
+
+    def __init__(self, out: list[Message]) -> None:
+        self.out: Final = out
+        self.recipients: Final[dict[str, str]] = {}
+        """Client's call id → whom the call was addressed to; the latest call counts."""
+
+    def translate(self, wire: Sequence[WireMessage], start: int) -> None:
+        """Append the messages that those from ``start`` on make."""
+        out = self.out
+        for i in range(start, len(wire)):
+            message = wire[i]
+            if isinstance(message, Assistant):
+                self.assistant(message, i)
+            elif isinstance(message, ToolResult):
+                name = self._called(message, i)
+                out.append(_result(name, self.contents(message.content, i)))
+            elif isinstance(message, Function):
+                name = self.qualified(message.name, f"messages[{i}].name")
+                out.append(_result(name, self.contents(message.content, i)))
+            elif isinstance(message, System | Developer):
+                self.instructions(message, i)
+            else:
+                author = _USER
+                if message.name is not None:
+                    check_header("user", message.name, None, None, None, where=f"messages[{i}].")
+                    author = Author(Role.USER, message.name)
+                out.append(Message(author, self.contents(message.content, i)))
+
+    def instructions(self, message: System | Developer, at: int) -> None:
+        """Instructions in the middle of a conversation."""
+        text = joined(message.content, at)
+        self.out.append(Message(_DEVELOPER, (DeveloperContent(text),)))
+
+    def assistant(self, message: Assistant, at: int) -> None:
+        """A turn of the model: reasoning, text, calls."""
+        out = self.out
+        before = len(out)
+        reasoning = message.reasoning or message.reasoning_content or message.thinking
+        if reasoning:
+            out.append(Message(ASSISTANT, (TextContent(reasoning),), "analysis"))
+        calls = message.tool_calls
+        content = message.content if message.content is not None else message.refusal
+        parts = self.contents(content, at)
+        if calls or message.function_call is not None:
+            if any(part.text for part in parts):
+                out.append(Message(ASSISTANT, parts, "commentary"))
+            for j, call in enumerate(calls or ()):
+                self.call(call, f"messages[{at}].tool_calls[{j}]")
+            if message.function_call is not None:
+                self.function_call(message.function_call, f"messages[{at}].function_call", None)
+        elif any(part.text for part in parts) or len(out) == before:
+            out.append(Message(ASSISTANT, parts, "final"))
+
+    def call(self, call: Call, where: str) -> None:
+        """One entry of ``tool_calls``."""
+        if call.function is not None:
+            self.function_call(call.function, f"{where}.function", call.id)
+        elif call.custom is not None:
+            arguments = _ENCODE({"input": call.custom.input}).decode()
+            recipient = self.qualified(call.custom.name, f"{where}.custom.name")
+            self.add_call(recipient, arguments, call.id)
         else:
-            author = _USER
-            if message.name is not None:
-                check_header("user", message.name, None, None, None, where=f"messages[{i}].")
-                author = Author(Role.USER, message.name)
-            out.append(Message(author, _contents(message.content, i)))
+            raise MessageError(f"{where}.function: is missing", field=f"{where}.function")
 
+    def function_call(self, function: CalledFunction, where: str, call_id: str | None) -> None:
+        """A call with JSON arguments."""
+        arguments = function.arguments
+        if not isinstance(arguments, str):
+            arguments = _ENCODE(arguments).decode()
+        self.add_call(self.qualified(function.name, f"{where}.name"), arguments, call_id)
 
-def _assistant(message: Assistant, at: int, out: list[Message], recipients: dict[str, str]) -> None:
-    before = len(out)
-    reasoning = message.reasoning or message.reasoning_content or message.thinking
-    if reasoning:
-        out.append(Message(_ASSISTANT, (TextContent(reasoning),), "analysis"))
-    calls = message.tool_calls
-    content = _contents(message.content if message.content is not None else message.refusal, at)
-    if calls or message.function_call is not None:
-        if any(part.text for part in content):
-            out.append(Message(_ASSISTANT, content, "commentary"))
-        for j, call in enumerate(calls or ()):
-            out.append(_call(call, f"messages[{at}].tool_calls[{j}]", recipients))
-        if message.function_call is not None:
-            out.append(_function_call(message.function_call, f"messages[{at}].function_call"))
-    elif any(part.text for part in content) or len(out) == before:
-        out.append(Message(_ASSISTANT, content, "final"))
+    def add_call(self, recipient: str, arguments: str, call_id: str | None) -> None:
+        """Append a call."""
+        if call_id is not None:
+            self.recipients[call_id] = recipient
+        content = (TextContent(arguments),)
+        self.out.append(Message(ASSISTANT, content, "commentary", recipient, CONSTRAIN_JSON))
 
-
-def _call(call: Call, where: str, recipients: dict[str, str]) -> Message:
-    if call.function is not None:
-        message = _function_call(call.function, f"{where}.function")
-    elif call.custom is not None:
-        arguments = _ENCODE({"input": call.custom.input}).decode()
-        recipient = _qualified(call.custom.name, f"{where}.custom.name")
-        message = Message(
-            _ASSISTANT, (TextContent(arguments),), "commentary", recipient, CONSTRAIN_JSON
-        )
-    else:
-        raise MessageError(f"{where}.function: is missing", field=f"{where}.function")
-    if call.id is not None and message.recipient is not None:
-        recipients[call.id] = message.recipient
-    return message
-
-
-def _function_call(function: CalledFunction, where: str) -> Message:
-    arguments = function.arguments
-    if not isinstance(arguments, str):
-        arguments = _ENCODE(arguments).decode()
-    recipient = _qualified(function.name, f"{where}.name")
-    return Message(_ASSISTANT, (TextContent(arguments),), "commentary", recipient, CONSTRAIN_JSON)
-
-
-def _tool_result(message: ToolResult, at: int, recipients: dict[str, str]) -> Message:
-    name = recipients.get(message.tool_call_id or "")
-    if name is None:
+    def _called(self, message: ToolResult, at: int) -> str:
+        name = self.recipients.get(message.tool_call_id or "")
+        if name is not None:
+            return name
         if message.name:
-            name = _qualified(message.name, f"messages[{at}].name")
-        else:
-            made = _NOT_NAME.sub("_", message.tool_call_id or "")[:MAX_NAME_CHARS]
-            name = f"{FUNCTIONS}.{made or 'unknown'}"
-    return _result(name, _contents(message.content, at))
+            return self.qualified(message.name, f"messages[{at}].name")
+        return self.unknown_call(message.tool_call_id or "")
+
+    def unknown_call(self, call_id: str) -> str:
+        """Whom a call was addressed to of which only the id is known."""
+        made = _NOT_NAME.sub("_", call_id)[:MAX_NAME_CHARS]
+        return f"{FUNCTIONS}.{made or 'unknown'}"
+
+    def qualified(self, name: str, where: str) -> str:
+        """The recipient that a tool's name means. Raises MessageError for what cannot be one."""
+        return _qualified(name, where)
+
+    def contents(self, content: WireContent | None, at: int) -> tuple[TextContent, ...]:
+        """The text of a message. Raises MessageError for parts that are not text."""
+        if isinstance(content, str):
+            return (TextContent(content),)
+        if content is None:
+            return (TextContent(""),)
+        return tuple([TextContent(text) for text in texts(content, at)]) or (TextContent(""),)
 
 
 def _result(name: str, content: tuple[TextContent, ...]) -> Message:
@@ -248,24 +294,18 @@ def _qualified(name: str, where: str) -> str:
 # Content
 
 
-def _contents(content: WireContent | None, at: int) -> tuple[TextContent, ...]:
-    if isinstance(content, str):
-        return (TextContent(content),)
-    if content is None:
-        return (TextContent(""),)
-    return tuple([TextContent(text) for text in _texts(content, at)]) or (TextContent(""),)
+def joined(content: WireContent, at: int) -> str:
+    """The text of a message as one string. Raises MessageError for parts that are not text."""
+    return content if isinstance(content, str) else "".join(texts(content, at))
 
 
-def _joined(content: WireContent, at: int) -> str:
-    return content if isinstance(content, str) else "".join(_texts(content, at))
-
-
-def _texts(parts: Sequence[Any], at: int) -> list[str]:
-    texts = []
+def texts(parts: Sequence[Part], at: int) -> list[str]:
+    """The text of each part. Raises MessageError for parts that are not text."""
+    found = []
     for j, part in enumerate(parts):
         text = part.refusal if part.type == "refusal" else part.text
         field = f"messages[{at}].content[{j}]"
-        if part.type not in _TEXT_PARTS and part.type != "refusal":
+        if part.type not in TEXT_PARTS and part.type != "refusal":
             raise MessageError(
                 f"{field}.type: {part.type[:60]!r} is not supported; gpt-oss reads text only",
                 field=f"{field}.type",
@@ -273,8 +313,8 @@ def _texts(parts: Sequence[Any], at: int) -> list[str]:
         if text is None:
             field += ".refusal" if part.type == "refusal" else ".text"
             raise MessageError(f"{field}: is missing", field=field)
-        texts.append(text)
-    return texts
+        found.append(text)
+    return found
 
 
 # Settings

@@ -16,8 +16,11 @@ __all__ = [
     "Call",
     "CalledFunction",
     "CustomCall",
+    "CustomFormat",
+    "CustomGrammar",
     "CustomTool",
     "Developer",
+    "File",
     "Function",
     "FunctionTool",
     "JsonSchema",
@@ -28,6 +31,7 @@ __all__ = [
     "System",
     "Tool",
     "User",
+    "WireContent",
     "WireMessage",
     "WireTool",
 ]
@@ -37,12 +41,21 @@ ABSENT: Final = msgspec.Raw(b"null")
 """A field that is not there is one that is null."""
 
 
+class File(msgspec.Struct, gc=False):
+    """A file in a content part: its bytes as base64 or as a ``data:`` URL, or an id."""
+
+    file_data: str | None = None
+    filename: str | None = None
+    file_id: str | None = None
+
+
 class Part(msgspec.Struct, gc=False):
     """One part of a content list."""
 
     type: str
     text: str | None = None
     refusal: str | None = None
+    file: File | None = None
 
 
 WireContent = str | list[Part]
@@ -125,6 +138,23 @@ class FunctionTool(msgspec.Struct):
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class CustomGrammar(msgspec.Struct):
+    """What a custom tool's text must match. ``syntax`` is ``lark`` or ``regex``."""
+
+    definition: str
+    syntax: str
+
+
+class CustomFormat(msgspec.Struct):
+    """``text``, or ``grammar``. Some clients leave out the object around the grammar."""
+
+    type: str = "text"
+    grammar: CustomGrammar | None = None
+    definition: str | None = None
+    syntax: str | None = None
 
 
 class CustomTool(msgspec.Struct):
@@ -132,6 +162,7 @@ class CustomTool(msgspec.Struct):
 
     name: str
     description: str | None = None
+    format: CustomFormat | None = None
 
 
 class WireTool(msgspec.Struct):
@@ -148,6 +179,7 @@ class JsonSchema(msgspec.Struct):
     name: str
     schema: dict[str, Any] | None = None
     description: str | None = None
+    strict: bool | None = None
 
 
 class ResponseFormatParameter(msgspec.Struct):
