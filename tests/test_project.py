@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name as canonical
 
 import antiphon
 
@@ -137,14 +138,14 @@ def test_constraints_pin_one_release_of_everything_we_ask_for() -> None:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pins = [Requirement(line) for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) and not pin.url for pin in pins)
-    release = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
+    release = {canonical(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
     assert len(release) == len(pins)
     asked = [*PROJECT["project"]["dependencies"]]
     for group in [*EXTRAS.values(), *PROJECT["dependency-groups"].values()]:
         asked += [text for text in group if isinstance(text, str)]
     for requirement in map(Requirement, asked):
         if requirement.name != "antiphon":
-            assert requirement.specifier.contains(release[requirement.name]), requirement
+            assert requirement.specifier.contains(release[canonical(requirement.name)]), requirement
 
 
 def test_the_licence_is_the_apache_licence_word_for_word() -> None:
