@@ -1,0 +1,71 @@
+"""Remembers what trials showed, so that an engine is not made to generate at every look at it."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from antiphon.engines.detect.report import Finding
+from antiphon.engines.detect.trial import Trial
+from antiphon.engines.protocol import GrammarKind
+
+__all__ = ["ProbeCache", "Tried"]
+
+CACHE_SECONDS: Final = 3600.0
+"""How long a trial's result holds."""
+CACHE_ENTRIES: Final = 1024
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """What the trials of one model showed."""
+
+    trial: Trial
+    grammar: Finding[GrammarKind | None]
+
+
+class ProbeCache:
+    """Trials by URL and model. An entry holds for one ``stamp``: what the engine said of itself and
+    of the model when it was tried. A new version or another file is tried anew.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float = CACHE_SECONDS,
+        entries: int = CACHE_ENTRIES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds = seconds
+        self._limit = entries
+        self._clock = clock
+        self._held: OrderedDict[tuple[str, str], tuple[str, float, Tried]] = OrderedDict()
+
+    def get(self, url: str, model: str, stamp: str) -> Tried | None:
+        """What was found, if it still holds."""
+        held = self._held.get((url, model))
+        if held is None:
+            return None
+        known, until, tried = held
+        if known != stamp or self._clock() >= until:
+            del self._held[url, model]
+            return None
+        self._held.move_to_end((url, model))
+        return tried
+
+    def put(self, url: str, model: str, stamp: str, tried: Tried) -> None:
+        self._held[url, model] = (stamp, self._clock() + self._seconds, tried)
+        self._held.move_to_end((url, model))
+        while len(self._held) > self._limit:
+            self._held.popitem(last=False)
+
+    def forget(self, url: str) -> None:
+        """Drop what is known of an engine."""
+        for key in [key for key in self._held if key[0] == url]:
+            del self._held[key]
+
+    def __len__(self) -> int:
+        return len(self._held)
