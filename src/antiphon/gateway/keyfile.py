@@ -1,0 +1,184 @@
+"""The file that keeps API keys: TOML that people can read and edit, mode 0600.
+
+Changes are made under a lock and put in place in one step, so that a server that reads at any
+moment sees the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from antiphon.errors import SettingsError
+from antiphon.gateway.keys import ApiKey, KeyRing
+from antiphon.settings.paths import config_directory
+
+__all__ = ["FILE_NAME", "MAX_FILE_BYTES", "KeyFile", "key_file_path"]
+
+FILE_NAME: Final = "keys.toml"
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+"""A key file is no larger: more than 100,000 keys."""
+_MODE: Final = 0o600
+_DIRECTORY_MODE: Final = 0o700
+_HEADER: Final = """\
+# API keys of antiphon: only hashes, the keys themselves are nowhere. What a key may do can be edited
+# here, and a running server takes it over; `antiphon keys add` and `revoke` drop comments.
+"""
+
+
+def key_file_path(configured: str | None, environ: Mapping[str, str]) -> Path:
+    """Where the keys are: ``keys.file``, else in the user's configuration folder."""
+    if configured:
+        return Path(configured).expanduser()
+    return config_directory(environ) / FILE_NAME
+
+
+class KeyFile:
+    """The keys on disk. Any method may raise SettingsError, which says what is wrong where."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+
+    def stamp(self) -> tuple[int, ...] | None:
+        """Differs when the file has changed; None without a file."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._cannot("read", error) from error
+        return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+    def load(self) -> KeyRing:
+        """The keys; none if there is no file."""
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except FileNotFoundError:
+            return KeyRing()
+        except OSError as error:
+            raise self._cannot("read", error) from error
+        if len(data) > MAX_FILE_BYTES:
+            raise SettingsError(f"{self.path}: larger than {MAX_FILE_BYTES} bytes")
+        return KeyRing(self._decode(data))
+
+    def open_to_others(self) -> bool:
+        """Whether anyone but its owner can read or write the file."""
+        try:
+            return os.name == "posix" and bool(self.path.stat().st_mode & 0o077)
+        except OSError:
+            return False
+
+    def add(self, key: ApiKey) -> None:
+        """Keep a new key. Raises SettingsError if its name is taken."""
+
+        def change(keys: tuple[ApiKey, ...]) -> Iterable[ApiKey]:
+            if any(key.name in (each.name, each.id) or key.id == each.id for each in keys):
+                raise SettingsError(f"there is a key named {key.name!r} already")
+            return (*keys, key)
+
+        self._change(change)
+
+    def revoke(self, name: str) -> ApiKey:
+        """Forget the key with this id or name, and return it. Raises SettingsError if unknown."""
+        found: list[ApiKey] = []
+
+        def change(keys: tuple[ApiKey, ...]) -> Iterable[ApiKey]:
+            found.extend(each for each in keys if name in (each.id, each.name))
+            if not found:
+                raise SettingsError(f"{self.path}: there is no key {name!r}")
+            return [each for each in keys if each is not found[0]]
+
+        self._change(change)
+        return found[0]
+
+    def _change(self, change: Callable[[tuple[ApiKey, ...]], Iterable[ApiKey]]) -> None:
+        try:
+            self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+            with _locked(self.path.with_name(f"{self.path.name}.lock")):
+                self._write(_encode(change(self.load().keys)))
+        except OSError as error:
+            raise self._cannot("write", error) from error
+
+    def _write(self, data: bytes) -> None:
+        # Behind a symbolic link, the file is replaced and not the link.
+        target = self.path.resolve()
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                Path(name).chmod(_MODE)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    def _decode(self, data: bytes) -> list[ApiKey]:
+        try:
+            tables = tomllib.loads(data.decode("utf-8-sig"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise SettingsError(f"{self.path}: {error}") from error
+        entries = tables.pop("keys", [])
+        if tables or not isinstance(entries, list):
+            raise SettingsError(f"{self.path}: only [[keys]] tables belong here")
+        keys: list[ApiKey] = []
+        for number, entry in enumerate(entries, 1):
+            try:
+                keys.append(msgspec.convert(entry, ApiKey))
+            except msgspec.ValidationError as error:
+                raise SettingsError(f"{self.path}: key {number}: {error}") from error
+        for field in ("id", "sha256"):
+            if len({getattr(key, field) for key in keys}) != len(keys):
+                raise SettingsError(f"{self.path}: two keys have the same {field}")
+        return keys
+
+    def _cannot(self, what: str, error: OSError) -> SettingsError:
+        return SettingsError(f"{self.path}: cannot {what} it: {error.strerror or error}")
+
+
+def _encode(keys: Iterable[ApiKey]) -> bytes:
+    lines = [_HEADER]
+    for key in keys:
+        lines.append("[[keys]]")
+        fields: dict[str, Any] = msgspec.to_builtins(key)
+        lines.extend(f"{name} = {_toml(value)}" for name, value in fields.items())
+        lines.append("")
+    return "\n".join(lines).encode()
+
+
+def _toml(value: Any) -> str:
+    # JSON's strings, numbers, booleans and lists are TOML's, but for one character that TOML wants
+    # escaped.
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file: one writer at a time, let go of even if the process dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _MODE)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
