@@ -28,8 +28,8 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 _MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _HEADER: Final = """\
-# API keys of antiphon: only hashes, the keys themselves are nowhere. What a key may do can be edited
-# here, and a running server takes it over; `antiphon keys add` and `revoke` drop comments.
+# API keys of antiphon: only hashes, the keys themselves are nowhere. What a key may do can be
+# edited here, and a running server takes it over. `antiphon keys add` and `revoke` drop comments.
 """
 
 

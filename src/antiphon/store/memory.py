@@ -54,12 +54,19 @@ class MemoryStore:
         self._forget((space, key))
 
     async def take(
-        self, space: str, key: str, amount: float, *, capacity: float, per_second: float
+        self,
+        space: str,
+        key: str,
+        amount: float,
+        *,
+        capacity: float,
+        per_second: float,
+        debt: bool = False,
     ) -> Bucket:
         now = self._clock()
         level, since = self._buckets.pop((space, key), (capacity, now))
         level = min(capacity, level + (now - since) * per_second)
-        granted = amount <= level
+        granted = debt or amount <= level
         if granted:
             level = min(capacity, level - amount)
         self._buckets[space, key] = (level, now)

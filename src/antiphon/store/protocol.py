@@ -40,10 +40,18 @@ class StateStore(Protocol):
         ...
 
     async def take(
-        self, space: str, key: str, amount: float, *, capacity: float, per_second: float
+        self,
+        space: str,
+        key: str,
+        amount: float,
+        *,
+        capacity: float,
+        per_second: float,
+        debt: bool = False,
     ) -> Bucket:
         """Take from a bucket that refills. A negative amount gives back. One step, for all who
-        share the store.
+        share the store. With ``debt`` it is granted whatever is left, which may be less than
+        nothing then: it was used already.
         """
         ...
 
