@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from antiphon.errors import EngineError, MissingExtraError
+from antiphon.net.sse import ServerSentEventDecoder
 
 try:
     import aiohttp
@@ -24,6 +25,8 @@ ASK_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 3.0
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """More than any list of models or chat template."""
+MAX_EVENTS: Final = 1000
+"""Events of a stream that are looked at. A trial has a dozen."""
 MAX_TEXT: Final = 512
 """Characters of a name, a version or an error message that are kept."""
 
@@ -42,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        return self.status == 200
+        return self.status == 200 and not self.error
 
     @property
     def refused_key(self) -> bool:
@@ -96,11 +99,26 @@ class Asker:
     async def post(self, path: str, body: Any, *, seconds: float = ASK_SECONDS) -> Answer:
         return await self._ask("POST", path, msgspec.json.encode(body), seconds)
 
+    async def events(self, path: str, body: Any, *, seconds: float = ASK_SECONDS) -> Answer:
+        """A stream, read to its end: ``data`` is the list of its events. An answer that is none is
+        a list of one. An error among the events makes the whole answer one.
+        """
+        encoded = msgspec.json.encode(body)
+        return await self._ask("POST", path, encoded, seconds, read=_events_answer)
+
     @property
     def seconds_left(self) -> float:
         return max(0.0, self._deadline - self._clock())
 
-    async def _ask(self, method: str, path: str, body: bytes | None, seconds: float) -> Answer:
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        seconds: float,
+        *,
+        read: Callable[[int, dict[str, str], bytes | None], Answer] | None = None,
+    ) -> Answer:
         assert self._session is not None
         seconds = min(seconds, self.seconds_left)
         if seconds <= 0:
@@ -118,7 +136,7 @@ class Asker:
             ) as response:
                 content = await _read(response)
                 found = {name.lower(): value for name, value in response.headers.items()}
-                answer = _answer(response.status, found, content)
+                answer = (read or _answer)(response.status, found, content)
         except TimeoutError:
             return Answer(error=f"no answer within {seconds:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -151,10 +169,31 @@ def _answer(status: int, headers: dict[str, str], content: bytes | None) -> Answ
         return Answer(status, headers, None, "the answer is not JSON" if status == 200 else error)
     if status == 200:
         return Answer(status, headers, data)
-    said = dig(data, "error", "message") or dig(data, "error") or dig(data, "message")
-    said = said or dig(data, "detail")
-    shown = text(said) or ""
+    shown = _said(data)
     return Answer(status, headers, None, f"status {status}" + (f": {shown}" if shown else ""))
+
+
+def _events_answer(status: int, headers: dict[str, str], content: bytes | None) -> Answer:
+    if status != 200 or content is None:
+        return _answer(status, headers, content)
+    try:
+        if headers.get("content-type", "").startswith("text/event-stream"):
+            frames = [frame.data for frame in ServerSentEventDecoder().feed(content)]
+            events = [msgspec.json.decode(data) for data in frames if data != "[DONE]"]
+        else:
+            events = [msgspec.json.decode(line) for line in content.splitlines() if line.strip()]
+    except (ValueError, RecursionError, EngineError):
+        return Answer(status, headers, None, "the answer is not a stream of JSON")
+    for event in events[:MAX_EVENTS]:
+        if dig(event, "error"):
+            return Answer(status, headers, None, f"it says: {_said(event) or 'error'}")
+    return Answer(status, headers, events[:MAX_EVENTS])
+
+
+def _said(data: Any) -> str:
+    """The message of an error, in any of the shapes in use."""
+    said = dig(data, "error", "message") or dig(data, "error") or dig(data, "message")
+    return text(said or dig(data, "detail")) or ""
 
 
 def base_url(url: str) -> str:

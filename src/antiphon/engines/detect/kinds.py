@@ -29,6 +29,7 @@ _ROUTES: Final = (
     "/version",
     "/model_info",
     "/get_model_info",
+    "/server_info",
     "/api/v0/models",
     "/openapi.json",
 )
@@ -51,6 +52,9 @@ async def identify(asker: Asker, kind: Kind | None = None) -> Identified:
     health = await asker.get(HEALTH)
     if health.status == 0:
         reason = f"{asker.url} does not answer: {health.error}"
+        return Identified(Finding(None, reason), None, {HEALTH: health}, reason)
+    if health.status == 503 and "loading model" in health.error.lower():
+        reason = "llama.cpp's server is still loading its model"
         return Identified(Finding(None, reason), None, {HEALTH: health}, reason)
     if OUR_HEADER in health.headers:
         found: Finding[Kind | None] = Finding("antiphon", f"{HEALTH} has our own header")
@@ -175,6 +179,8 @@ def _version(kind: Kind | None, answers: Answers) -> str | None:
         return text(dig(answers["/api/version"].data, "version"))
     if kind == "lemonade":
         return text(dig(answers["/v1/health"].data, "version"))
-    if kind in ("vllm", "sglang"):
+    if kind == "vllm":
         return text(dig(answers["/version"].data, "version"))
+    if kind == "sglang":
+        return text(dig(answers["/server_info"].data, "version"))
     return None

@@ -15,6 +15,7 @@ from antiphon.engines.detect.listed import Listed
 from antiphon.engines.detect.report import Finding, Kind
 from antiphon.engines.protocol import GrammarKind, Reading
 from antiphon.vocab.control import CHANNEL, CONTROL_IDS, END, MESSAGE, START
+from antiphon.vocab.table import token_bytes
 
 __all__ = ["PROMPT_IDS", "PROMPT_TEXT", "Trial", "classify", "try_grammar", "try_raw"]
 
@@ -51,7 +52,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Try(msgspec.Struct, frozen=True):
-    """A request, and where in its answer things are."""
+    """A request for a stream, and where in its events things are."""
 
     route: str
     body: dict[str, Any]
@@ -62,20 +63,28 @@ class _Try(msgspec.Struct, frozen=True):
     """Whether the engine sends all ids also in a stream."""
     with_ids: bool = False
     """Whether the prompt goes over as ids."""
+    cumulative: bool = False
+    """Whether an event may repeat what came before."""
 
 
 _CHOICE: Final = ("choices", 0)
+_LOGPROB_FIELDS: Final = ("n_probs", "logprobs", "return_logprob")
+MAX_SAID: Final = 1000
+"""Characters and ids of an answer that are looked at."""
+MAX_LOGPROBS: Final = 20
+"""Most alternatives that are asked for: OpenAI's limit, and vLLM's own default."""
 
 
 async def try_raw(asker: Asker, kind: Kind, model: Listed) -> Trial:
     """Ask for a few tokens, in the ways this kind of engine may understand, until one works."""
     failed = ""
     for attempt in _attempts(kind, model.id):
-        answer = await asker.post(attempt.route, attempt.body, seconds=TRIAL_SECONDS)
+        answer = await asker.events(attempt.route, attempt.body, seconds=TRIAL_SECONDS)
         if not answer.ok:
             failed = failed or f"{attempt.route}: {answer.error}"
             continue
-        reading = _reading(attempt, answer)
+        said, ids = _fold(attempt, answer)
+        reading = classify(said, ids, whole_ids=attempt.whole_ids)
         if reading.value is None:
             failed = f"{attempt.route}: {reading.reason}"
             continue
@@ -117,13 +126,14 @@ def _attempts(kind: Kind, model: str) -> list[_Try]:
                     ("meta_info", "output_token_logprobs"),
                     whole_ids=True,
                     with_ids=True,
+                    cumulative=True,
                 )
             ]
         case "ollama":
             body = {
                 "model": model,
                 "raw": True,
-                "stream": False,
+                "stream": True,
                 "prompt": PROMPT_TEXT,
                 "options": {"num_predict": TRIAL_TOKENS, "temperature": 0},
                 "logprobs": True,
@@ -134,7 +144,7 @@ def _attempts(kind: Kind, model: str) -> list[_Try]:
 
 
 def _openai_attempts(kind: Kind, model: str) -> list[_Try]:
-    plain = {"model": model, "max_tokens": TRIAL_TOKENS, "temperature": 0, "stream": False}
+    plain = {"model": model, "max_tokens": TRIAL_TOKENS, "temperature": 0, "stream": True}
     rich = {
         **plain,
         "logprobs": 1,
@@ -170,7 +180,7 @@ def _llama_body(model: str) -> dict[str, Any]:
         "model": model,
         "n_predict": TRIAL_TOKENS,
         "temperature": 0,
-        "stream": False,
+        "stream": True,
         "preserved_tokens": _PRESERVED,
     }
 
@@ -180,23 +190,32 @@ def _sglang_body(sampling: dict[str, Any]) -> dict[str, Any]:
     return {
         "input_ids": list(PROMPT_IDS),
         "sampling_params": {**sampling, **keep, "no_stop_trim": True},
-        "stream": False,
+        "stream": True,
     }
 
 
-def _reading(attempt: _Try, answer: Answer) -> Finding[Reading | None]:
-    ids = dig(answer.data, *attempt.ids) if attempt.ids else None
-    return classify(dig(answer.data, *attempt.text), ids, whole_ids=attempt.whole_ids)
+def _fold(attempt: _Try, answer: Answer) -> tuple[str, list[int]]:
+    """The text and the ids of a stream's events."""
+    texts: list[str] = []
+    ids: list[int] = []
+    for event in answer.data:
+        if isinstance(piece := dig(event, *attempt.text), str):
+            whole = attempt.cumulative and bool(texts) and piece.startswith("".join(texts))
+            texts = [piece] if whole else [*texts, piece]
+        new = dig(event, *attempt.ids) if attempt.ids else None
+        if isinstance(new, list) and all(type(token) is int for token in new):
+            ids = new if attempt.cumulative and new[: len(ids)] == ids else [*ids, *new]
+    return "".join(texts)[:MAX_SAID], ids[:MAX_SAID]
 
 
-def classify(said: Any, ids: Any, *, whole_ids: bool = True) -> Finding[Reading | None]:
-    """How an answer to the trial's prompt came. ``whole_ids``: streams have all ids, too."""
-    if isinstance(ids, list) and CHANNEL in ids:
+def classify(said: str, ids: list[int], *, whole_ids: bool = True) -> Finding[Reading | None]:
+    """How an answer to the trial's prompt came. ``whole_ids``: the engine withholds none."""
+    if CHANNEL in ids:
         if whole_ids:
             return Finding("ids", f"the answer has the ids, {CHANNEL} among them")
-        return Finding("hybrid", f"the answer has {CHANNEL}; streams lack ids inside characters")
-    if not isinstance(said, str):
-        return Finding(None, "the answer holds no text")
+        return Finding("hybrid", f"the answer has {CHANNEL}; ids inside characters never come")
+    if not said and not ids:
+        return Finding(None, "the answer is empty")
     if any(mark in said for mark in _MARKS):
         return Finding("marked", "the answer spells control tokens out")
     if said.lstrip().startswith(_CHANNELS):
@@ -208,58 +227,41 @@ def classify(said: Any, ids: Any, *, whole_ids: bool = True) -> Finding[Reading 
 def _logprobs(attempt: _Try, answer: Answer) -> Finding[int | None]:
     if not attempt.logprobs:
         return Finding(None, "not offered on this route")
-    if dig(answer.data, *attempt.logprobs):
+    if any(dig(event, *attempt.logprobs) for event in answer.data):
         return Finding(MAX_LOGPROBS, f"{attempt.route} sent some when asked")
     return Finding(None, f"{attempt.route} sent none when asked")
 
 
-MAX_LOGPROBS: Final = 20
-"""Alternatives that are asked for at most: OpenAI's limit. vLLM's own default limit is 20, too."""
-
-
 async def try_grammar(asker: Asker, kind: Kind, model: Listed) -> Finding[GrammarKind | None]:
     """Constrain a completion to what no model says, and see whether it said it."""
-    failed = "no constraint that could hold a Harmony message is known for it"
-    for grammar, route, body, where in _grammar_attempts(kind, model.id):
-        answer = await asker.post(route, body, seconds=TRIAL_SECONDS)
-        if not answer.ok:
-            failed = f"{grammar}: {answer.error}"
-            continue
-        said = dig(answer.data, *where)
-        if isinstance(said, str) and said.removeprefix("<|channel|>").startswith(_FORCED[:4]):
-            return Finding(grammar, f"a tiny {grammar} on {route} took hold")
-        failed = f"a {grammar} on {route} is accepted and ignored"
-    return Finding(None, failed)
+    found = _grammar_attempt(kind, model.id)
+    if found is None:
+        return Finding(None, "no constraint that could hold a Harmony message is known for it")
+    grammar, attempt = found
+    answer = await asker.events(attempt.route, attempt.body, seconds=TRIAL_SECONDS)
+    if not answer.ok:
+        return Finding(None, f"a {grammar} on {attempt.route} is refused: {answer.error}")
+    said, ids = _fold(attempt, answer)
+    if ids and attempt.whole_ids:
+        said = b"".join([token_bytes(token) or b"" for token in ids]).decode("utf-8", "replace")
+    if said.removeprefix("<|channel|>").startswith(_FORCED[:4]):
+        return Finding(grammar, f"a tiny {grammar} on {attempt.route} took hold")
+    return Finding(None, f"a {grammar} on {attempt.route} is accepted and ignored")
 
 
-_GrammarTry = tuple[GrammarKind, str, dict[str, Any], tuple[str | int, ...]]
-
-
-def _grammar_attempts(kind: Kind, model: str) -> list[_GrammarTry]:
-    ids = list(PROMPT_IDS)
-    openai = {"model": model, "prompt": ids, "max_tokens": TRIAL_TOKENS, "temperature": 0}
-    text = (*_CHOICE, "text")
+def _grammar_attempt(kind: Kind, model: str) -> tuple[GrammarKind, _Try] | None:
+    """A request bound to `_FORCED`. It differs from the raw trial in the constraint only."""
+    first = _attempts(kind, model)[0]
+    body = {name: value for name, value in first.body.items() if name not in _LOGPROB_FIELDS}
     match kind:
-        case "llama.cpp":
-            body = {**_llama_body(model), "prompt": ids, "grammar": _GBNF}
-            return [("gbnf", "/completion", body, ("content",))]
+        case "llama.cpp" | "lemonade":
+            return "gbnf", msgspec.structs.replace(first, body={**body, "grammar": _GBNF})
         case "sglang":
-            sampling = {
-                "max_new_tokens": TRIAL_TOKENS,
-                "temperature": 0,
-                "structural_tag": _STRUCTURAL_TAG,
-            }
-            return [("structural_tag", "/generate", _sglang_body(sampling), ("text",))]
+            sampling = {**body["sampling_params"], "structural_tag": _STRUCTURAL_TAG}
+            bound = {**body, "sampling_params": sampling}
+            return "structural_tag", msgspec.structs.replace(first, body=bound)
         case "vllm":
-            body = {
-                **openai,
-                "structured_outputs": {"structural_tag": _STRUCTURAL_TAG},
-                "skip_special_tokens": False,
-                "spaces_between_special_tokens": False,
-            }
-            return [("structural_tag", "/v1/completions", body, text)]
-        case "lemonade":
-            body = {**openai, "grammar": _GBNF, "preserved_tokens": _PRESERVED}
-            return [("gbnf", "/v1/completions", body, text)]
+            bound = {**body, "structured_outputs": {"structural_tag": _STRUCTURAL_TAG}}
+            return "structural_tag", msgspec.structs.replace(first, body=bound)
         case _:
-            return []
+            return None
