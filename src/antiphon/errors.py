@@ -98,6 +98,10 @@ class SettingsError(AntiphonError, ValueError):
 
 
 class EngineError(AntiphonError, RuntimeError):
-    """An engine that cannot be started, reached or understood."""
+    """An engine that cannot be started, reached or understood.
+
+    ``retry_after`` is when the engine asked to be tried again, in seconds; None if it did not say.
+    """
 
     status_hint = 502
+    retry_after: float | None = None
