@@ -7,37 +7,44 @@ last id only. Control ids are therefore always right, and for the rest the text 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
+from antiphon.engines.frames import SseFrames
+from antiphon.engines.http import CONNECT_TIMEOUT, READ_TIMEOUT, Call, HttpEngine
 from antiphon.engines.protocol import (
     Capabilities,
     Chunk,
     CompletionRequest,
     Finish,
     FinishReason,
+    TokenLogprob,
     Usage,
 )
-from antiphon.errors import EngineError, MissingExtraError
-from antiphon.net.sse import ServerSentEventDecoder
-from antiphon.vocab.control import CONTROL_NAMES, STOP_IDS
+from antiphon.engines.refusal import engine_error
+from antiphon.errors import EngineError
+from antiphon.vocab.control import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    CONTROL_NAMES,
+    END,
+    GENERATION_STOP_IDS,
+    MESSAGE,
+    RETURN,
+    START,
+)
 from antiphon.vocab.table import token_bytes
-
-try:
-    import aiohttp
-except ModuleNotFoundError as missing:
-    raise MissingExtraError("aiohttp", "local") from missing
 
 __all__ = ["CONNECT_TIMEOUT", "READ_TIMEOUT", "LlamaServerEngine"]
 
-CONNECT_TIMEOUT: Final = 10.0
-"""Seconds to connect."""
-READ_TIMEOUT: Final = 120.0
-"""Seconds without a byte. The server sends a comment every 30 s while it reads a long prompt."""
-MAX_ERROR_BYTES: Final = 65_536
-"""How much of an error answer is read."""
+MAX_LOGPROBS: Final = 20
+"""The server has no limit; OpenAI's API ends here."""
+PRESERVED: Final = [
+    CONTROL_NAMES[token] for token in (START, END, MESSAGE, CHANNEL, CONSTRAIN, CALL, RETURN)
+]
+"""With their text in the stream, none of them can go down in a character left incomplete."""
 
 
 class _Timings(msgspec.Struct):
@@ -50,203 +57,213 @@ class _Timings(msgspec.Struct):
 
 class _Error(msgspec.Struct):
     message: str = "no message"
-    code: int = 500
+    code: int | str = 500
 
 
-class _Event(msgspec.Struct):
+class _Piece(msgspec.Struct, gc=False):
+    """What is looked at in every event."""
+
     content: str = ""
-    tokens: list[int] = []
+    tokens: tuple[int, ...] = ()
     stop: bool = False
+    error: _Error | None = None
+
+
+class _End(msgspec.Struct):
+    """What the last event has beside."""
+
     stop_type: str = "none"
     tokens_predicted: int = 0
     tokens_evaluated: int = 0
     timings: _Timings = msgspec.field(default_factory=_Timings)
-    error: _Error | None = None
 
 
-class _Refusal(msgspec.Struct):
-    error: _Error
+class _Likely(msgspec.Struct):
+    id: int = -1
+    bytes: list[int] = []
+    logprob: float = 0.0
 
 
-CAPABILITIES: Final = Capabilities(
-    reading="hybrid",
-    prompt_ids=True,
-    grammar="gbnf",
-    sampling=frozenset(
-        (
-            "temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty"
-            " seed logit_bias"
-        ).split()
-    ),
-)
-
-_EVENT: Final = msgspec.json.Decoder(_Event)
-_REFUSAL: Final = msgspec.json.Decoder(_Refusal)
+class _Chosen(_Likely):
+    top_logprobs: list[_Likely] = []
 
 
-class LlamaServerEngine:
-    """The llama.cpp server at ``url``. Create and use it within one event loop."""
+class _Probabilities(msgspec.Struct):
+    completion_probabilities: list[_Chosen] = []
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        api_key: str | None = None,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        read_timeout: float = READ_TIMEOUT,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout, sock_read=read_timeout
-        )
-        self._session: aiohttp.ClientSession | None = None
 
-    @property
-    def name(self) -> str:
-        return f"llama.cpp's server at {self.url}"
+_PIECE: Final = msgspec.json.Decoder(_Piece)
+_END: Final = msgspec.json.Decoder(_End)
+_PROBABILITIES: Final = msgspec.json.Decoder(_Probabilities)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return CAPABILITIES
+_CHUNKS: Final[dict[int, Chunk]] = {}
+"""Token → its chunk, for tokens that spell whole characters. Filled as tokens come; shared."""
+_NO_CHUNKS: Final[dict[int, Chunk]] = {}
+"""In place of `_CHUNKS` where each chunk has its own log probabilities."""
 
-    async def __aenter__(self) -> LlamaServerEngine:
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+class LlamaServerEngine(HttpEngine):
+    """The llama.cpp server at ``url``."""
 
-    async def aclose(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+    kind: ClassVar[str] = "llama.cpp"
+    title: ClassVar[str] = "llama.cpp's server"
+    # The server closes a connection after a stream without saying so beforehand.
+    keep_alive: ClassVar[bool] = False
+    defaults: ClassVar[Capabilities] = Capabilities(
+        reading="hybrid",
+        prompt_ids=True,
+        grammar="gbnf",
+        sampling=frozenset(
+            (
+                "temperature top_p top_k min_p presence_penalty frequency_penalty"
+                " repetition_penalty seed logit_bias"
+            ).split()
+        ),
+        logprobs=MAX_LOGPROBS,
+    )
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                headers=self._headers,
-                timeout=self._timeout,
-                # The server closes a connection after a stream without saying so beforehand, so
-                # none is used twice; how many requests may run at a time is for the caller to say.
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            )
-        reader = _Reader(self.name)
-        try:
-            async with self._session.post(
-                f"{self.url}/completion",
-                data=msgspec.json.encode(_body(request)),
-                headers={"Content-Type": "application/json"},
-            ) as response:
-                if response.status != 200:
-                    body = await response.content.read(MAX_ERROR_BYTES)
-                    raise self._refused(response.status, body)
-                async for data in response.content.iter_any():
-                    yield reader.feed(data)
-        except aiohttp.ConnectionTimeoutError as error:
-            raise EngineError(
-                f"cannot reach {self.name} within {self._timeout.sock_connect:g} s"
-                " (connect_timeout)"
-            ) from error
-        except TimeoutError as error:
-            raise EngineError(
-                f"{self.name} sent nothing for {self._timeout.sock_read:g} s (read_timeout)"
-            ) from error
-        except aiohttp.ClientConnectionError as error:
-            raise EngineError(f"cannot reach {self.name}: {_reason(error)}") from error
-        except aiohttp.ClientError as error:
-            raise EngineError(f"{self.name} broke off: {_reason(error)}") from error
-        if not reader.finished:
-            raise EngineError(f"{self.name} broke off: the stream ended before its last event")
-
-    def _refused(self, status: int, body: bytes) -> EngineError:
-        try:
-            message = _REFUSAL.decode(body).error.message
-        except msgspec.MsgspecError:
-            message = body[:200].decode("utf-8", "replace").strip() or "no message"
-        return _error(f"{self.name} refused the request with status {status}: {message}", status)
+    def _call(self, request: CompletionRequest) -> Call:
+        reader = _Reader(self.name, request.logprobs)
+        return Call("/completion", _body(request, request.model or self.model), reader)
 
 
 class _Reader:
     """The stream's bytes → chunks."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, logprobs: int | None) -> None:
         self.finished = False
         self._name = name
-        self._frames = ServerSentEventDecoder()
-        self._last: int | None = None
+        self._logprobs = logprobs
+        self._frames = SseFrames()
+        self._last = -1
 
     def feed(self, data: bytes) -> list[Chunk]:
         chunks: list[Chunk] = []
+        decode = _PIECE.decode
+        known = (_CHUNKS if self._logprobs is None else _NO_CHUNKS).get
         for frame in self._frames.feed(data):
+            try:
+                piece = decode(frame)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise EngineError(f"{self._name} sent an event that is not one: {error}") from error
+            tokens = piece.tokens
+            if len(tokens) == 1:
+                chunk = known(tokens[0])
+                if chunk is not None and chunk.text == piece.content and not piece.stop:
+                    chunks.append(chunk)
+                    continue
+            if piece.error is not None:
+                self._give_up(piece.error)
+            self._add(piece, frame, chunks)
             if self.finished:
                 break
-            try:
-                event = _EVENT.decode(frame.data)
-            except msgspec.MsgspecError as error:
-                raise EngineError(f"{self._name} sent an event that is not one: {error}") from error
-            if event.error is not None:
-                raise _error(f"{self._name} gave up: {event.error.message}", event.error.code)
-            chunks.append(self._chunk(event))
+        if chunks and (tokens := chunks[-1].tokens):
+            self._last = tokens[-1]
         return chunks
 
-    def _chunk(self, event: _Event) -> Chunk:
-        tokens, text, exact = tuple(event.tokens), event.content, True
-        if tokens and tokens[0] in CONTROL_NAMES:
-            text = CONTROL_NAMES[tokens[0]]
-        elif text and _spelled(tokens) != text:
-            exact = False
-        if tokens:
-            self._last = tokens[-1]
-        if not event.stop:
-            return Chunk(tokens, text, exact)
-        self.finished = True
-        return Chunk(tokens, text, exact, finish=self._finish(event))
+    def end(self) -> list[Chunk]:
+        return []
 
-    def _finish(self, event: _Event) -> Finish:
-        timings = event.timings
-        stopped = event.stop_type == "eos"
+    def _add(self, piece: _Piece, frame: bytes, chunks: list[Chunk]) -> None:
+        tokens, text = piece.tokens, piece.content
+        logprobs = _logprobs(frame, self._logprobs) if self._logprobs is not None else ()
+        if tokens and (name := CONTROL_NAMES.get(tokens[-1])) is not None:
+            # What stands before the name is what an incomplete character left.
+            if before := text.removesuffix(name):
+                chunks.append(Chunk((), before, exact=False))
+            chunks.append(_chunk(tokens, name, logprobs))
+        elif text or tokens:
+            chunks.append(_chunk(tokens, text, logprobs))
+        if piece.stop:
+            if chunks and chunks[-1].tokens:
+                self._last = chunks[-1].tokens[-1]
+            chunks.append(Chunk(finish=self._finish(frame)))
+            self.finished = True
+
+    def _finish(self, frame: bytes) -> Finish:
+        try:
+            end = _END.decode(frame)
+        except msgspec.MsgspecError as error:
+            raise EngineError(f"{self._name} sent an event that is not one: {error}") from error
+        stopped = end.stop_type == "eos"
         return Finish(
             FinishReason.STOP if stopped else FinishReason.LENGTH,
-            self._last if stopped and self._last in STOP_IDS else None,
+            self._last if stopped and self._last in GENERATION_STOP_IDS else None,
             Usage(
-                prompt_tokens=event.tokens_evaluated,
-                completion_tokens=event.tokens_predicted,
-                cached_tokens=timings.cache_n,
-                prompt_seconds=timings.prompt_ms / 1000,
-                completion_seconds=timings.predicted_ms / 1000,
+                prompt_tokens=end.tokens_evaluated,
+                completion_tokens=end.tokens_predicted,
+                cached_tokens=end.timings.cache_n,
+                prompt_seconds=end.timings.prompt_ms / 1000,
+                completion_seconds=end.timings.predicted_ms / 1000,
             ),
         )
 
+    def _give_up(self, error: _Error) -> None:
+        status = error.code if isinstance(error.code, int) else 500
+        raise engine_error(f"{self._name} gave up: {error.message}", status)
 
-def _body(request: CompletionRequest) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "prompt": list(request.prompt),
-        "stream": True,
-        "return_tokens": True,
-        "cache_prompt": True,
-        "n_predict": -1 if request.max_tokens is None else request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "top_k": request.top_k,
-        "min_p": request.min_p,
-    }
-    if request.seed is not None:
-        body["seed"] = request.seed
-    if request.grammar is not None:
-        body["grammar"] = request.grammar
-    return body
+
+def _chunk(tokens: tuple[int, ...], text: str, logprobs: tuple[TokenLogprob, ...]) -> Chunk:
+    if logprobs:
+        return Chunk(tokens, text, _spelled(tokens) == text, logprobs)
+    if len(tokens) != 1:
+        return Chunk(tokens, text, _spelled(tokens) == text)
+    token = tokens[0]
+    data = token_bytes(token)
+    if data is None or data != text.encode("utf-8", "surrogatepass"):
+        return Chunk(tokens, text, exact=False)
+    chunk = _CHUNKS[token] = Chunk(tokens, text)
+    return chunk
 
 
 def _spelled(tokens: tuple[int, ...]) -> str:
     return b"".join([token_bytes(token) or b"" for token in tokens]).decode("utf-8", "replace")
 
 
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _logprobs(frame: bytes, most: int) -> tuple[TokenLogprob, ...]:
+    try:
+        found = _PROBABILITIES.decode(frame).completion_probabilities
+        return tuple(
+            TokenLogprob(
+                chosen.id,
+                bytes(chosen.bytes),
+                chosen.logprob,
+                tuple(
+                    TokenLogprob(likely.id, bytes(likely.bytes), likely.logprob)
+                    for likely in chosen.top_logprobs[:most]
+                ),
+            )
+            for chosen in found
+        )
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise EngineError(f"log probabilities that are none: {error}") from error
 
 
-def _error(message: str, status: int) -> EngineError:
-    error = EngineError(message)
-    if status == 400:
-        error.status_hint = 400
-    return error
+def _body(request: CompletionRequest, model: str | None) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "prompt": list(request.prompt),
+        "stream": True,
+        "return_tokens": True,
+        "preserved_tokens": PRESERVED,
+        "cache_prompt": True,
+        "n_predict": -1 if request.max_tokens is None else request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "min_p": request.min_p,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "repeat_penalty": request.repetition_penalty,
+    }
+    if model is not None:
+        body["model"] = model
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.logit_bias:
+        body["logit_bias"] = [[token, bias] for token, bias in request.logit_bias.items()]
+    if request.logprobs is not None:
+        # 0 would mean none at all, not even those of the chosen tokens.
+        body["n_probs"] = max(1, request.logprobs)
+    if request.grammar is not None:
+        body["grammar"] = request.grammar
+    return body
