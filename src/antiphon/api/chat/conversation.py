@@ -58,6 +58,7 @@ __all__ = [
     "PromptRequest",
     "Translation",
     "conversation",
+    "decode_field",
     "decode_request",
     "joined",
     "texts",
@@ -334,7 +335,8 @@ def _effort(request: PromptRequest) -> ReasoningEffort:
     return effort
 
 
-def _decoded(decoder: msgspec.json.Decoder[_T], raw: bytes, name: str) -> _T:
+def decode_field(decoder: msgspec.json.Decoder[_T], raw: bytes, name: str) -> _T:
+    """Decode a field that was left as it is. Raises MessageError naming what is wrong in it."""
     try:
         return decode_as(decoder, raw)
     except MessageError as error:
@@ -345,7 +347,7 @@ def _decoded(decoder: msgspec.json.Decoder[_T], raw: bytes, name: str) -> _T:
 
 def _tools(raw_tools: bytes, raw_functions: bytes) -> dict[str, ToolNamespace] | None:
     tools = []
-    for i, tool in enumerate(_decoded(_TOOLS, raw_tools, "tools") or ()):
+    for i, tool in enumerate(decode_field(_TOOLS, raw_tools, "tools") or ()):
         if tool.type == "function":
             if tool.function is None:
                 raise MessageError(f"tools[{i}].function: is missing", field=f"tools[{i}].function")
@@ -354,7 +356,7 @@ def _tools(raw_tools: bytes, raw_functions: bytes) -> dict[str, ToolNamespace] |
             if tool.custom is None:
                 raise MessageError(f"tools[{i}].custom: is missing", field=f"tools[{i}].custom")
             tools.append(_tool(tool.custom, f"tools[{i}].custom"))
-    for i, function in enumerate(_decoded(_FUNCTIONS, raw_functions, "functions") or ()):
+    for i, function in enumerate(decode_field(_FUNCTIONS, raw_functions, "functions") or ()):
         tools.append(_tool(function, f"functions[{i}]"))
     return {FUNCTIONS: ToolNamespace(FUNCTIONS, None, tuple(tools))} if tools else None
 
@@ -366,7 +368,7 @@ def _tool(tool: FunctionTool | CustomTool, where: str) -> Tool:
 
 
 def _response_formats(raw: bytes) -> tuple[ResponseFormat, ...]:
-    wanted = _decoded(_RESPONSE_FORMAT, raw, "response_format")
+    wanted = decode_field(_RESPONSE_FORMAT, raw, "response_format")
     if wanted is None or wanted.type != "json_schema":
         return ()
     schema = wanted.json_schema

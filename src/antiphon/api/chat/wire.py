@@ -112,6 +112,7 @@ class Assistant(msgspec.Struct, tag_field="role", tag="assistant"):
     refusal: str | None = None
     tool_calls: list[Call] | None = None
     function_call: CalledFunction | None = None
+    audio: Any = None
 
 
 class Tool(msgspec.Struct, tag_field="role", tag="tool"):

@@ -1,0 +1,341 @@
+"""The body of a Chat Completions request → what the turn engine is asked for.
+
+Every parameter is honoured, or has no effect by its nature (`body.NO_EFFECT`), or is refused with
+an error that names it. What is passed over is listed in `ChatRequest.ignored`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from antiphon.api.chat.body import KNOWN, ChatBody
+from antiphon.api.chat.choice import read_choice
+from antiphon.api.chat.conversation import EFFORTS
+from antiphon.api.chat.history import History
+from antiphon.api.chat.output import Output, read_output
+from antiphon.api.chat.sampling import read_logprobs, read_max_tokens, read_sampling, read_stop
+from antiphon.api.chat.tools import Toolset, read_tools
+from antiphon.api.errors import ApiError
+from antiphon.api.policy import PromptPolicy, Visibility
+from antiphon.api.turn import TurnRequest
+from antiphon.errors import MessageError
+from antiphon.model.content import (
+    DEFAULT_IDENTITY,
+    DEFAULT_KNOWLEDGE_CUTOFF,
+    ChannelConfig,
+    DeveloperContent,
+    ReasoningEffort,
+    SystemContent,
+)
+from antiphon.model.json import decode_as
+from antiphon.model.message import Conversation, Message
+
+__all__ = ["VERBOSITY", "ChatRequest", "decode_chat"]
+
+VERBOSITY: Final = {
+    "low": "Keep your answers short: say what was asked for and nothing more.",
+    "medium": "",
+    "high": "Answer at length: explain your reasons, and give details and examples.",
+}
+"""What ``verbosity`` adds to the instructions."""
+
+MAX_IGNORED: Final = 64
+"""Most names listed as ignored."""
+MAX_IGNORED_CHARS: Final = 80
+KNOWN_DEVELOPERS: Final = 64
+MAX_KNOWN_BYTES: Final = 1 << 17
+"""So many developer messages of at most so many bytes are kept: agents repeat theirs."""
+MAX_MENDED_BYTES: Final = 1 << 22
+"""Larger bodies are not searched for halves of characters."""
+
+_DECODER: Final = msgspec.json.Decoder(ChatBody)
+_KEYS: Final[msgspec.json.Decoder[Iterable[str]]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NO_THOUGHT: Final = frozenset({"none", "minimal"})
+_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_GOT: Final = re.compile(r"Expected `[^`]+`, got `")
+_NO_DEVELOPER: Final = DeveloperContent()
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, read."""
+
+    turn: TurnRequest
+    model: str
+    """As the client named it."""
+    n: int = 1
+    stream: bool = False
+    include_usage: bool = False
+    include_reasoning: bool = True
+    """Whether the client wants to see the reasoning."""
+    deprecated_functions: bool = False
+    """Whether calls are answered as ``function_call``: the tools came as ``functions``."""
+    ignored: tuple[str, ...] = ()
+    """Paths of what was passed over, for the header ``antiphon-ignored``."""
+
+    def view(self, allowed: Visibility) -> Visibility:
+        """What of ``allowed`` this request's answers show.
+
+        Text beside calls would spoil a structured answer, so it goes with the reasoning then.
+        """
+        preambles = allowed.preambles
+        if preambles == "content" and self.turn.output is not None:
+            preambles = "reasoning"
+        return Visibility(
+            reasoning=allowed.reasoning and self.include_reasoning,
+            preambles=preambles,
+            reasoning_fields=allowed.reasoning_fields,
+        )
+
+
+def decode_chat(
+    body: bytes, *, policy: PromptPolicy, date: str | None = None, tenant: str = ""
+) -> ChatRequest:
+    """Read a request. ``date`` is today's, ISO, for the system message; None leaves it out.
+
+    Raises ApiError naming the parameter that is wrong, by its path.
+    """
+    try:
+        wire, keys = _decode(body)
+        return _read(wire, keys, policy, date, tenant)
+    except MessageError as error:
+        raise _api_error(error) from error
+
+
+def _decode(body: bytes) -> tuple[ChatBody, list[str]]:
+    try:
+        return decode_as(_DECODER, body), list(decode_as(_KEYS, body))
+    except MessageError as error:
+        mended = _without_halves(body) if error.field is None else None
+        if mended is None:
+            raise
+    return decode_as(_DECODER, mended), list(decode_as(_KEYS, mended))
+
+
+def _without_halves(body: bytes) -> bytes | None:
+    r"""The body with U+FFFD for every ``\ud800`` without its other half, or None.
+
+    Clients that cut a text in the middle of an emoji send such halves.
+    """
+    if len(body) > MAX_MENDED_BYTES or not _HALF.search(body):
+        return None
+    try:
+        text = json.dumps(json.loads(body), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+def _read(
+    wire: ChatBody, keys: list[str], policy: PromptPolicy, date: str | None, tenant: str
+) -> ChatRequest:
+    if not wire.messages:
+        raise MessageError("messages: must not be empty", field="messages")
+    _refuse_impossible(wire)
+    ignored = [key for key in keys if key not in KNOWN]
+    tools = read_tools(bytes(wire.tools), bytes(wire.functions))
+    ignored += tools.ignored
+    choice = read_choice(bytes(wire.tool_choice), bytes(wire.function_call), tools)
+    output = read_output(bytes(wire.response_format))
+    effort, think = _effort(wire, policy)
+    out: list[Message] = []
+    history = History(out, tools.names, policy)
+    instructions, start = history.leading(wire.messages)
+    instructions += _added_instructions(wire, output)
+    developer = _developer("\n\n".join(instructions) if instructions else None, tools, output)
+    out.append(_NOTHING)
+    if developer is not None:
+        out.append(developer)
+    history.translate(wire.messages, start)
+    if effort is None:
+        effort, think = history.effort, True
+    if effort is None:
+        effort, think = EFFORTS[policy.effort], policy.effort not in _NO_THOUGHT
+    out[0] = _system(_identity(wire) or policy.identity, policy.knowledge_cutoff, effort, date)
+    max_tokens = read_max_tokens(wire, ignored)
+    stop = read_stop(wire, policy.max_stop_strings, ignored)
+    n = _choices(wire, policy)
+    turn = TurnRequest(
+        conversation=Conversation(tuple(out)),
+        model=wire.model,
+        tenant=tenant,
+        names=tools.names,
+        past_calls=tuple(history.calls),
+        tools=tools.namespaces,
+        strict_tools=tools.strict,
+        custom_tools=tools.custom,
+        choice=choice,
+        parallel=wire.parallel_tool_calls is not False and not tools.deprecated,
+        output=output.structured,
+        think=think,
+        sampling=read_sampling(wire),
+        max_tokens=max_tokens,
+        stop=stop,
+        logprobs=read_logprobs(wire),
+        conversation_key=wire.prompt_cache_key,
+    )
+    _list_ignored(wire, ignored)
+    if ignored and policy.strict_parameters:
+        name = ignored[0].partition("=")[0]
+        raise ApiError(
+            f"{name[:MAX_IGNORED_CHARS]}: has no effect here, and this server refuses such"
+            " parameters",
+            param=name[:MAX_IGNORED_CHARS],
+            code="unsupported_parameter",
+        )
+    options = wire.stream_options
+    return ChatRequest(
+        turn=turn,
+        model=wire.model,
+        n=n,
+        stream=bool(wire.stream),
+        include_usage=bool(options and options.include_usage),
+        include_reasoning=_include_reasoning(wire),
+        deprecated_functions=tools.deprecated,
+        ignored=tuple([name[:MAX_IGNORED_CHARS] for name in ignored[:MAX_IGNORED]]),
+    )
+
+
+_NOTHING: Final = Message.system(SystemContent())
+
+
+def _refuse_impossible(wire: ChatBody) -> None:
+    """What is known and cannot be done here (docs/chat-completions.md)."""
+    for i, modality in enumerate(wire.modalities or ()):
+        if modality != "text":
+            raise ApiError(
+                f"modalities[{i}]: {modality[:60]!r} is not possible; gpt-oss writes text only",
+                param=f"modalities[{i}]",
+                code="unsupported_parameter",
+            )
+    for name in ("audio", "moderation"):
+        if getattr(wire, name) is not None:
+            why = "gpt-oss writes text only" if name == "audio" else "there is no moderation here"
+            raise ApiError(
+                f"{name}: is not possible; {why}", param=name, code="unsupported_parameter"
+            )
+
+
+def _list_ignored(wire: ChatBody, ignored: list[str]) -> None:
+    if wire.store:
+        ignored.append("store")
+    if wire.web_search_options is not None:
+        ignored.append("web_search_options")
+    if wire.reasoning is not None and wire.reasoning.max_tokens is not None:
+        ignored.append("reasoning.max_tokens")
+    if wire.stream_options is not None and wire.stream_options.include_obfuscation:
+        ignored.append("stream_options.include_obfuscation")
+
+
+def _effort(wire: ChatBody, policy: PromptPolicy) -> tuple[ReasoningEffort | None, bool]:
+    """What the request's parameters say: the effort, and whether to think at all."""
+    reasoning, template = wire.reasoning, wire.chat_template_kwargs
+    for field, value in (
+        ("reasoning_effort", wire.reasoning_effort),
+        ("reasoning.effort", reasoning.effort if reasoning else None),
+        ("chat_template_kwargs.reasoning_effort", template.reasoning_effort if template else None),
+    ):
+        if value is not None:
+            effort = EFFORTS.get(value)
+            if effort is None:
+                raise MessageError(
+                    f"{field}: expected one of {', '.join(EFFORTS)}, got {value[:60]!r}",
+                    field=field,
+                )
+            return effort, value not in _NO_THOUGHT
+    wanted = None
+    if reasoning is not None and reasoning.enabled is not None:
+        wanted = reasoning.enabled
+    elif template is not None:
+        wanted = template.enable_thinking
+    if wanted is False:
+        return ReasoningEffort.LOW, False
+    if wanted and policy.effort in _NO_THOUGHT:
+        return ReasoningEffort.MEDIUM, True
+    return None, True
+
+
+def _include_reasoning(wire: ChatBody) -> bool:
+    if wire.include_reasoning is not None:
+        return wire.include_reasoning
+    return not (wire.reasoning is not None and wire.reasoning.exclude)
+
+
+def _identity(wire: ChatBody) -> str | None:
+    template = wire.chat_template_kwargs
+    return template.model_identity if template is not None else None
+
+
+def _added_instructions(wire: ChatBody, output: Output) -> list[str]:
+    added = []
+    if wire.verbosity is not None:
+        line = VERBOSITY.get(wire.verbosity)
+        if line is None:
+            raise MessageError(
+                f"verbosity: expected low, medium or high, got {wire.verbosity[:60]!r}",
+                field="verbosity",
+            )
+        added.append(line)
+    added.append(output.instruction)
+    return [line for line in added if line]
+
+
+def _choices(wire: ChatBody, policy: PromptPolicy) -> int:
+    n = wire.n or 1
+    if n > policy.max_choices:
+        raise MessageError(f"n: at most {policy.max_choices} choices, got {n}", field="n")
+    return n
+
+
+@lru_cache(maxsize=64)
+def _system(
+    identity: str | None, cutoff: str | None, effort: ReasoningEffort, date: str | None
+) -> Message:
+    return Message.system(
+        SystemContent(
+            identity or DEFAULT_IDENTITY,
+            effort,
+            date,
+            cutoff or DEFAULT_KNOWLEDGE_CUTOFF,
+            ChannelConfig(),
+        )
+    )
+
+
+def _developer(instructions: str | None, tools: Toolset, output: Output) -> Message | None:
+    size = len(instructions or "") + tools.size + output.size
+    make = _known_developer if size <= MAX_KNOWN_BYTES else _new_developer
+    return make(instructions, tools, output)
+
+
+def _new_developer(instructions: str | None, tools: Toolset, output: Output) -> Message | None:
+    offered = dict(tools.namespaces) or None
+    content = DeveloperContent(instructions, offered, output.formats)
+    return None if content == _NO_DEVELOPER else Message.developer(content)
+
+
+# The same object each time, which the renderer's memo finds without looking into it.
+_known_developer = lru_cache(maxsize=KNOWN_DEVELOPERS)(_new_developer)
+
+
+_MISSING: Final = re.compile(r"Object missing required field `([^`]+)`\Z")
+
+
+def _api_error(error: MessageError) -> ApiError:
+    """The same for a client, with OpenAI's codes."""
+    message, field = str(error), error.field
+    if message.startswith("not valid JSON"):
+        return ApiError(message, code="invalid_json")
+    missing = _MISSING.search(message)
+    if missing is not None:
+        field = f"{field}.{missing[1]}" if field else missing[1]
+        return ApiError(f"{field}: is missing", param=field, code="missing_required_parameter")
+    code = "invalid_type" if _GOT.search(message) else "invalid_value"
+    if message.endswith(": is missing"):
+        code = "missing_required_parameter"
+    return ApiError(message, param=field, code=code)
