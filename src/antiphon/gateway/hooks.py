@@ -7,44 +7,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
+
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from antiphon.api.turn import TurnEvent
+from antiphon.engines.served import Served
 from antiphon.gateway.context import RequestContext
+from antiphon.turn.observe import TurnObserver
 
 __all__ = ["OpenPolicy", "Policy", "TurnWatch"]
 
 
-class TurnWatch(Protocol):
-    """Sees one choice of one turn: tokens by channel, time to first token, recoveries."""
+class TurnWatch(TurnObserver, Protocol):
+    """Sees the choices of one request, from the engine's side and from the client's."""
 
-    def events(self, events: Sequence[TurnEvent]) -> None:
-        """What the turn gave; not called for an engine that is merely alive."""
+    def events(self, index: int, events: Sequence[TurnEvent]) -> None:
+        """What choice ``index`` gave; not called for an engine that is merely alive."""
         ...
 
-    def failed(self, error: Exception) -> None:
-        """The turn ended with this error instead of a TurnEnd."""
+    def closed(self, error: BaseException | None) -> None:
+        """The request is over; ``error`` is what ended it before its time, a cancellation too."""
         ...
 
 
 class Policy(Protocol):
     """What the routes ask before and after a turn."""
 
-    def mode(
-        self, context: RequestContext, served: Any, conversation: str, wanted: str | None
-    ) -> Literal["harmony", "standard"]:
+    def layers(self) -> Sequence[Middleware]:
+        """What every request passes, from the outside in: guards, keys, limits, logs."""
+        ...
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Routes of its own: ``/metrics``."""
+        ...
+
+    def mode(self, scope: Scope, served: Served, conversation: str) -> Literal["harmony", "standard"]:
         """How to serve this request. ``conversation`` is the same for all requests of one
-        conversation; ``wanted`` is the request's ``antiphon-mode`` header. Raises ApiError.
+        conversation. Raises ApiError.
         """
         ...
 
-    def admit(self, context: RequestContext, served: Any) -> AbstractAsyncContextManager[None]:
+    def admit(
+        self, context: RequestContext, served: Served, body_bytes: int
+    ) -> AbstractAsyncContextManager[None]:
         """A place to run in: entering waits for one. Raises ApiError 429 or 503 if there is none.
         Held until the turn is over, for pass-through requests too.
         """
         ...
 
-    def watch(self, context: RequestContext, served: Any) -> TurnWatch | None:
+    def watch(self, context: RequestContext, served: Served) -> TurnWatch | None:
         """An observer for a turn that begins now."""
         ...
 
@@ -52,13 +66,19 @@ class Policy(Protocol):
 class OpenPolicy:
     """No limits, no metrics: mode ``auto``."""
 
-    def mode(
-        self, context: RequestContext, served: Any, conversation: str, wanted: str | None
-    ) -> Literal["harmony", "standard"]:
+    def layers(self) -> Sequence[Middleware]:
+        return ()
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return ()
+
+    def mode(self, scope: Scope, served: Served, conversation: str) -> Literal["harmony", "standard"]:
         return "harmony" if served.gpt_oss else "standard"
 
-    def admit(self, context: RequestContext, served: Any) -> AbstractAsyncContextManager[None]:
+    def admit(
+        self, context: RequestContext, served: Served, body_bytes: int
+    ) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    def watch(self, context: RequestContext, served: Any) -> TurnWatch | None:
+    def watch(self, context: RequestContext, served: Served) -> TurnWatch | None:
         return None

@@ -1,0 +1,96 @@
+"""The application: every route and every layer around them, in one place.
+
+A request passes the layers of `_layers` from top to bottom, then one of the routes of `_routes`.
+What they share is made in `create_app` and is in no global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route
+
+from antiphon.gateway.chat import ChatRoute
+from antiphon.gateway.completions import CompletionsRoute
+from antiphon.gateway.errors import ErrorBoundary, http_error
+from antiphon.gateway.health import HealthRoute, ReadyRoute
+from antiphon.gateway.hooks import OpenPolicy, Policy
+from antiphon.gateway.models import ModelRoute, ModelsRoute
+from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
+from antiphon.gateway.services import Clock, Models, Services, random_id, system_clock
+from antiphon.settings.model import Settings
+from antiphon.store.memory import MemoryStore
+from antiphon.store.protocol import StateStore
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    catalog: Models | None = None,
+    store: StateStore | None = None,
+    policy: Policy | None = None,
+    clock: Clock = system_clock,
+    new_id: Callable[[], str] = random_id,
+) -> Starlette:
+    """The gateway as an ASGI application.
+
+    Without a ``catalog``, the one that the settings describe is opened at startup and closed at
+    the end; one that is given stays its maker's, and so does a ``store``. ``app.state.services``
+    has everything the routes work with.
+    """
+    settings = settings if settings is not None else Settings()
+    services = Services(
+        settings,
+        catalog=catalog,
+        store=store or MemoryStore(max_bytes=settings.memory.bytes, clock=clock.monotonic),
+        policy=policy or OpenPolicy(),
+        clock=clock,
+        new_id=new_id,
+    )
+    app = Starlette(
+        routes=_routes(services),
+        middleware=_layers(services),
+        exception_handlers={HTTPException: http_error},
+        lifespan=_lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.services = services
+    return app
+
+
+def _layers(services: Services) -> list[Middleware]:
+    """From the outside in."""
+    return [
+        Middleware(ErrorBoundary, clock=services.clock.monotonic, new_id=services.new_id),
+        *services.policy.layers(),
+    ]
+
+
+def _routes(services: Services) -> list[BaseRoute]:
+    routes: list[BaseRoute] = [
+        Route("/v1/chat/completions", ChatRoute(services), methods=["POST"]),
+        Route("/v1/completions", CompletionsRoute(services), methods=["POST"]),
+        Route("/v1/models", ModelsRoute(services), methods=["GET"]),
+        Route("/v1/models/{model:path}", ModelRoute(services), methods=["GET"]),
+        Route("/health", HealthRoute(services), methods=["GET"]),
+        Route("/ready", ReadyRoute(services), methods=["GET"]),
+    ]
+    routes += [Route(path, ProxyRoute(services), methods=["POST"]) for path in PASSED_ON]
+    return [*routes, *services.policy.routes()]
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncGenerator[None, None]:
+    services: Services = app.state.services
+    await services.open()
+    try:
+        yield
+    finally:
+        services.lifecycle.close()
+        await services.aclose()

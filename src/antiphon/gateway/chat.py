@@ -1,0 +1,179 @@
+"""``POST /v1/chat/completions``: a request in, a turn run, its events folded into the answer.
+
+The same events make both answers: `ChatStream` writes them as they come, `ChatFold` as one object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from antiphon.api.chat.request import ChatRequest, decode_chat
+from antiphon.api.chat.response import ChatFold
+from antiphon.api.chat.stream import ChatStream
+from antiphon.api.policy import PromptPolicy, Visibility
+from antiphon.api.turn import TurnEvent
+from antiphon.engines.served import Served
+from antiphon.gateway.body import read_json_body
+from antiphon.gateway.context import RequestContext, context_of
+from antiphon.gateway.errors import send_json
+from antiphon.gateway.opening import Opening, read_opening
+from antiphon.gateway.proxy import forward
+from antiphon.gateway.services import Services
+from antiphon.gateway.sse import EventStream
+from antiphon.gateway.streaming import serve_events
+from antiphon.settings.model import Settings
+from antiphon.turn.choices import run_choices
+
+__all__ = ["LARGE_BODY", "ChatRoute"]
+
+LARGE_BODY: Final = 256 * 1024
+"""Bodies of more bytes are decoded in a thread, so that other streams do not wait for them."""
+
+_Batches = AsyncGenerator[tuple[int, Sequence[TurnEvent]], None]
+
+
+class ChatRoute:
+    """The route."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services = self._services
+        settings = services.settings
+        context = context_of(scope)
+        body = await read_json_body(
+            scope,
+            receive,
+            max_bytes=settings.server.body_bytes,
+            seconds=settings.server.body_seconds,
+        )
+        large = len(body) > LARGE_BODY
+        opening = await asyncio.to_thread(read_opening, body) if large else read_opening(body)
+        served = services.catalog.find(opening.model)
+        context.model = served.name
+        context.engine = served.engine.name
+        context.streamed = opening.stream
+        mode = services.policy.mode(scope, served, opening.conversation)
+        context.mode = mode
+        if mode == "standard":
+            await forward(services, scope, receive, send, served, body)
+            return
+        request = await self._decode(settings, context, served, opening, body, large=large)
+        context.ignored = request.ignored
+        work = _Work(services, context, served, request, len(body))
+        del body  # A stream may last for hours.
+        if not request.stream:
+            answer = await services.lifecycle.run(receive, work.answer())
+            await send_json(send, answer)
+            return
+        await serve_events(services, scope, receive, send, work.stream)
+
+    async def _decode(
+        self,
+        settings: Settings,
+        context: RequestContext,
+        served: Served,
+        opening: Opening,
+        body: bytes,
+        *,
+        large: bool,
+    ) -> ChatRequest:
+        date = None
+        if settings.prompt.date:
+            date = await self._services.dates.of(
+                context.tenant, opening.conversation, continues=opening.continues
+            )
+        policy = prompt_policy(settings, served, context)
+
+        def decode() -> ChatRequest:
+            return decode_chat(body, policy=policy, date=date, tenant=context.tenant)
+
+        return await asyncio.to_thread(decode) if large else decode()
+
+
+class _Work:
+    """One harmony request, from a place to run in to its last event."""
+
+    def __init__(
+        self,
+        services: Services,
+        context: RequestContext,
+        served: Served,
+        request: ChatRequest,
+        size: int,
+    ) -> None:
+        self._services = services
+        self._context = context
+        self._served = served
+        self._request = request
+        self._size = size
+        self._id = f"chatcmpl-{services.new_id()}"
+        self._created = int(services.clock.now().timestamp())
+        self._visibility = visibility(services.settings, context)
+
+    async def answer(self) -> bytes:
+        """The JSON of the whole answer."""
+        fold = ChatFold.for_request(
+            self._request, id=self._id, created=self._created, visibility=self._visibility
+        )
+        services, context = self._services, self._context
+        async with services.policy.admit(context, self._served, self._size):
+            async with aclosing(self._batches()) as batches:
+                async for index, events in batches:
+                    if events:
+                        fold.feed(index, events)
+            return fold.body()
+
+    async def stream(self, stream: EventStream) -> None:
+        """The answer as events."""
+        writer = ChatStream.for_request(
+            self._request, id=self._id, created=self._created, visibility=self._visibility
+        )
+        services, context = self._services, self._context
+        async with services.policy.admit(context, self._served, self._size):
+            stream.open()
+            async with aclosing(self._batches()) as batches:
+                async for index, events in batches:
+                    if events:
+                        data = writer.feed(index, events)
+                        if data:
+                            await stream.write(data)
+        await stream.end(writer.finish())
+
+    def _batches(self) -> _Batches:
+        runner = self._services.runner(self._served)
+        return run_choices(runner, self._request.turn, self._request.n)
+
+
+def prompt_policy(settings: Settings, served: Served, context: RequestContext) -> PromptPolicy:
+    """What holds for a prompt where the request is silent: the key, the model, the server."""
+    prompt = settings.prompt
+    key_effort = context.key.effort if context.key is not None else None
+    return PromptPolicy(
+        effort=key_effort or served.settings.effort or prompt.effort,
+        effort_line=prompt.effort_line,
+        identity=prompt.identity,
+        knowledge_cutoff=prompt.knowledge_cutoff,
+        on_media=prompt.on_media,
+        strict_parameters=settings.strict_parameters,
+        max_choices=settings.turn.choices,
+        max_stop_strings=settings.turn.stop_strings,
+    )
+
+
+def visibility(settings: Settings, context: RequestContext) -> Visibility:
+    """What this caller may see: the key's word, else the server's."""
+    wanted, key = settings.visibility, context.key
+    reasoning, preambles = wanted.reasoning, wanted.preambles
+    if key is not None:
+        reasoning = reasoning if key.show_reasoning is None else key.show_reasoning
+        preambles = key.preambles or preambles
+    return Visibility(
+        reasoning=reasoning, preambles=preambles, reasoning_fields=wanted.reasoning_fields
+    )

@@ -1,0 +1,92 @@
+"""``POST /v1/completions``: the engine's own raw route, or ours over an engine that has none."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from starlette.types import Receive, Scope, Send
+
+from antiphon.api.chat.stream import DONE
+from antiphon.engines.served import Served
+from antiphon.gateway.body import read_json_body
+from antiphon.gateway.context import RequestContext, context_of
+from antiphon.gateway.errors import send_json
+from antiphon.gateway.opening import read_opening
+from antiphon.gateway.proxy import forward
+from antiphon.gateway.rawprompt import RawAnswer, RawRequest, decode_raw
+from antiphon.gateway.services import Services
+from antiphon.gateway.sse import EventStream
+from antiphon.gateway.streaming import serve_events
+from antiphon.vocab.tokenizer import default_tokenizer
+
+__all__ = ["CompletionsRoute"]
+
+
+class CompletionsRoute:
+    """The route."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services, context = self._services, context_of(scope)
+        server = services.settings.server
+        body = await read_json_body(
+            scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
+        )
+        opening = read_opening(body)
+        served = services.catalog.find(opening.model)
+        context.model, context.engine = served.name, served.engine.name
+        context.streamed = opening.stream
+        if served.passthrough is not None:
+            await forward(services, scope, receive, send, served, body)
+            return
+        request = await asyncio.to_thread(
+            decode_raw,
+            body,
+            capabilities=served.engine.capabilities,
+            tokenizer=default_tokenizer(),
+        )
+        context.ignored = request.ignored
+        work = _Work(services, context, served, request, len(body))
+        if request.stream:
+            await serve_events(services, scope, receive, send, work.stream)
+        else:
+            await send_json(send, await services.lifecycle.run(receive, work.whole()))
+
+
+class _Work:
+    """One completion of ours."""
+
+    def __init__(
+        self,
+        services: Services,
+        context: RequestContext,
+        served: Served,
+        request: RawRequest,
+        size: int,
+    ) -> None:
+        self._place = lambda: services.policy.admit(context, served, size)
+        self._chunks = lambda: aclosing(served.engine.complete(request.completion))
+        self._answer = RawAnswer(
+            id=f"cmpl-{services.new_id()}",
+            created=int(services.clock.now().timestamp()),
+            request=request,
+        )
+
+    async def whole(self) -> bytes:
+        async with self._place(), self._chunks() as batches:
+            async for chunks in batches:
+                self._answer.feed(chunks)
+        return self._answer.body()
+
+    async def stream(self, stream: EventStream) -> None:
+        async with self._place():
+            stream.open()
+            async with self._chunks() as batches:
+                async for chunks in batches:
+                    text = self._answer.feed(chunks)
+                    if text:
+                        await stream.write(self._answer.event(text))
+        await stream.end(self._answer.last_events() + DONE)

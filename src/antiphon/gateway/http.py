@@ -1,0 +1,133 @@
+"""uvicorn's HTTP protocol with the limits it leaves to a reverse proxy.
+
+A request's head must arrive in time and be of a bearable size, what is not HTTP is answered in
+OpenAI's shape, and a connection can be cut (``scope["extensions"]["antiphon.abort"]``) when its
+client has stopped reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from antiphon.api.errors import ApiError
+
+__all__ = ["ABORT", "HEAD_BYTES", "HEAD_SECONDS", "GuardedProtocol"]
+
+ABORT: Final = "antiphon.abort"
+HEAD_BYTES: Final = 64 * 1024
+"""Largest request line and headers together."""
+HEAD_SECONDS: Final = 15.0
+"""From a connection's start, or the first byte of a later request, to the head's end."""
+
+_REFUSAL: Final = (
+    b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+)
+_UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    head_seconds = HEAD_SECONDS
+    _head_timer: asyncio.TimerHandle | None = None
+    _head_size = 0
+    _in_head = True
+    _too_large = False
+    _upgrade_offered = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._in_head and self._head_timer is None:
+            self._arm()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_upgrade(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > HEAD_BYTES:
+                self._too_large = True
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
+
+    def on_headers_complete(self) -> None:
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if size > HEAD_BYTES:
+            self._too_large = True
+            raise ValueError("too large")  # Ends the parser, which ends in send_400_response.
+        if self.parser.should_upgrade():
+            self._upgrade_offered = True
+            return
+        self._in_head = False
+        self._head_size = 0
+        self._disarm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if self._upgrade_offered:
+            return
+        self._in_head = True
+        super().on_message_complete()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read the request as if nothing but HTTP/1.1 had been offered.
+
+        The parser stops where another protocol might begin. Java's client offers h2c with every
+        request it sends, and goes on with the body.
+        """
+        self._upgrade_offered = False
+        head = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
+        head += [
+            b"%b: %b\r\n" % (name, value)
+            for name, value in self.headers
+            if name not in _UPGRADE_HEADERS
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        self._head_size = 0
+        self.data_received(b"".join([*head, b"\r\n", rest]))
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what never became a request, and close."""
+        if self._too_large:
+            self._refuse(431, "the request's headers are too large", "headers_too_large")
+        else:
+            self._refuse(400, "this is not a valid HTTP request", "invalid_http")
+
+    def _arm(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        self._refuse(408, "the request's headers did not arrive in time", "request_timeout")
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        self._disarm()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            body = ApiError(message, status=status, code=code).body()
+            self.transport.write(STATUS_LINE[status] + _REFUSAL % len(body) + body)
+        self.transport.close()

@@ -1,0 +1,139 @@
+"""Passing a request through to the engine's own route: ordinary models, and a short list of routes.
+
+Nothing is read that need not be, nothing is changed but the model's name where the engine knows it
+by another. Only routes of the list can be reached; an engine's other routes can do too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from antiphon.api.chat.stream import error_frames
+from antiphon.api.errors import ApiError
+from antiphon.engines.served import Served
+from antiphon.gateway.body import read_json_body
+from antiphon.gateway.context import RequestContext, context_of
+from antiphon.gateway.errors import ClientGoneError, to_api_error
+from antiphon.gateway.opening import read_opening
+from antiphon.gateway.services import Services
+
+__all__ = ["PASSED_ON", "PassedAnswer", "ProxyRoute", "forward"]
+
+PASSED_ON: Final = ("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/score")
+"""Routes that are the engine's own, beside those of chat and completions."""
+
+_KEPT_HEADERS: Final = ("content-type", "cache-control", "retry-after")
+"""Of the engine's answer; the rest is between the engine and us."""
+
+
+class PassedAnswer(Protocol):
+    """What an engine answered."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises EngineError if it breaks off."""
+        ...
+
+
+class Passthrough(Protocol):
+    """An engine's own routes."""
+
+    def open(self, path: str, body: bytes) -> AbstractAsyncContextManager[PassedAnswer]:
+        """Send a request. Raises EngineError if the engine cannot be reached."""
+        ...
+
+
+class ProxyRoute:
+    """A route of the list."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services, context = self._services, context_of(scope)
+        server = services.settings.server
+        body = await read_json_body(
+            scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
+        )
+        opening = read_opening(body)
+        served = services.catalog.find(opening.model)
+        context.model, context.engine = served.name, served.engine.name
+        context.streamed = opening.stream
+        context.mode = "standard"
+        await forward(services, scope, receive, send, served, body)
+
+
+async def forward(
+    services: Services, scope: Scope, receive: Receive, send: Send, served: Served, body: bytes
+) -> None:
+    """Answer with what the engine answers. Raises ApiError 400 if it has no route of its own."""
+    passthrough: Passthrough | None = served.passthrough
+    if passthrough is None:
+        raise ApiError(
+            f"{scope['path']} is not possible for the model {served.name!r}: its engine has no"
+            " such route",
+            param="model",
+            code="unsupported_route",
+        )
+    relay = _Relay(services, context_of(scope), served, passthrough, send)
+    try:
+        await services.lifecycle.run(receive, relay.run(scope["path"], body))
+    except ClientGoneError:
+        raise
+    except Exception as error:
+        if relay.events:
+            await relay.fail(to_api_error(error, context_of(scope)))
+            return
+        # What has begun and is not a stream is cut off: half an answer that looks whole is worse.
+        raise
+
+
+class _Relay:
+    """One answer, handed on as it comes."""
+
+    def __init__(
+        self,
+        services: Services,
+        context: RequestContext,
+        served: Served,
+        passthrough: Passthrough,
+        send: Send,
+    ) -> None:
+        self.events = False
+        """Whether a stream of events has begun."""
+        self._services = services
+        self._context = context
+        self._served = served
+        self._passthrough = passthrough
+        self._send = send
+
+    async def run(self, path: str, body: bytes) -> None:
+        async with (
+            self._services.policy.admit(self._context, self._served, len(body)),
+            self._passthrough.open(path, body) as answer,
+        ):
+            kind = answer.headers.get("content-type", "")
+            headers = [
+                (name.encode(), value.encode("latin-1", "replace"))
+                for name in _KEPT_HEADERS
+                if (value := answer.headers.get(name))
+            ]
+            await self._send(
+                {"type": "http.response.start", "status": answer.status, "headers": headers}
+            )
+            self.events = kind.startswith("text/event-stream")
+            async for piece in answer.pieces():
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fail(self, error: ApiError) -> None:
+        """End a stream of events, which may have stopped in the middle of one."""
+        self._context.error = error.code
+        end = b"\n\n" + error_frames(error)
+        await self._send({"type": "http.response.body", "body": end, "more_body": False})

@@ -1,0 +1,130 @@
+"""uvicorn around the application: one process, one event loop, an end that finishes streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from antiphon.errors import EngineError
+from antiphon.gateway.http import GuardedProtocol
+from antiphon.gateway.lifecycle import Lifecycle
+
+__all__ = ["GatewayServer", "bind"]
+
+IDLE_SECONDS: Final = 75
+"""A kept-alive connection without a request is closed after so long: longer than the 60 seconds
+after which common clients and proxies give theirs up, so that they do it first."""
+GRACE_SECONDS: Final = 5.0
+"""Beyond the time streams have to finish: for their last error to go out."""
+BACKLOG: Final = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises EngineError saying what is in the way."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise EngineError(f"cannot listen on {host}:{port}: {reason}") from error
+    listener.setblocking(False)
+    return listener
+
+
+class GatewayServer(uvicorn.Server):
+    """Serves ``app`` on a socket of `bind`.
+
+    ``on_ready`` is called once requests are answered, ``on_reload`` at SIGHUP. The first SIGTERM
+    or SIGINT lets streams finish for ``shutdown_seconds``, a second one ends them now.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        listener: socket.socket,
+        *,
+        lifecycle: Lifecycle,
+        shutdown_seconds: float,
+        on_ready: Callable[[], None] | None = None,
+        on_reload: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=GuardedProtocol,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=IDLE_SECONDS,
+                timeout_graceful_shutdown=math.ceil(shutdown_seconds + GRACE_SECONDS),
+            )
+        )
+        self._listener = listener
+        self._lifecycle = lifecycle
+        self._shutdown_seconds = shutdown_seconds
+        self._on_ready = on_ready
+        self._on_reload = on_reload
+
+    @property
+    def url(self) -> str:
+        """For people; an address that means all of them is shown as loopback."""
+        host, port = self._listener.getsockname()[:2]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def serve_forever(self) -> None:
+        """Serve until told to stop."""
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            runner.run(self.serve(sockets=[self._listener]))
+
+    def stop(self) -> None:
+        """End gracefully; asked a second time, end streams now; a third time, just end. From the
+        loop's thread.
+        """
+        if self.should_exit:
+            self.force_exit = self._lifecycle.closed
+            self._lifecycle.close()
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._on_ready is not None:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._lifecycle.drain(self._shutdown_seconds)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Signals on the loop, where they may touch it; uvicorn's own would be raised again."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
+        if self._on_reload is not None:
+            handlers[signal.SIGHUP] = self._on_reload
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)

@@ -1,0 +1,122 @@
+"""What the routes work with: one value, made once, handed to each of them."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from antiphon.engines.served import EngineHealth, ModelCard, Served
+from antiphon.gateway.dates import ConversationDates
+from antiphon.gateway.hooks import Policy
+from antiphon.gateway.lifecycle import Lifecycle
+from antiphon.settings.model import Settings
+from antiphon.store.protocol import StateStore
+from antiphon.turn.engine import TurnRunner
+
+__all__ = ["Clock", "Models", "Services", "random_id", "system_clock"]
+
+MAX_RUNNERS = 256
+"""Models that a runner is kept for; an engine that answers to any name has no end of them."""
+
+
+class Clock(Protocol):
+    """Time, in the two ways a server needs it."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        ...
+
+    def now(self) -> datetime.datetime:
+        """The date and time, in UTC."""
+        ...
+
+
+class Models(Protocol):
+    """What the routes ask of a catalog."""
+
+    def find(self, name: str | None) -> Served: ...
+    def list(self) -> Sequence[ModelCard]: ...
+    def health(self) -> Sequence[EngineHealth]: ...
+    async def aclose(self) -> None: ...
+
+
+class _SystemClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)
+
+
+system_clock = _SystemClock()
+
+
+def random_id() -> str:
+    """24 characters nobody can guess."""
+    return secrets.token_hex(12)
+
+
+class Services:
+    """Everything a route may use. ``settings`` changes at a reload: take it once per request."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        catalog: Models | None,
+        store: StateStore,
+        policy: Policy,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self._catalog = catalog
+        self._opened: Models | None = None
+        self.store = store
+        self.policy = policy
+        self.clock = clock
+        self.new_id = new_id
+        self.lifecycle = Lifecycle()
+        self.dates = ConversationDates(store, lambda: self.clock.now().date().isoformat())
+        self._runners: dict[int, tuple[Served, TurnRunner]] = {}
+
+    @property
+    def catalog(self) -> Models:
+        """The models. RuntimeError before `open`, if none was given."""
+        if self._catalog is None:
+            raise RuntimeError("the application has not been started")
+        return self._catalog
+
+    async def open(self) -> None:
+        """Open the catalog, unless there is one."""
+        if self._catalog is None:
+            from antiphon.engines.catalog import Catalog
+
+            self._catalog = self._opened = await Catalog.open(self.settings)
+
+    async def aclose(self) -> None:
+        """Close what `open` opened."""
+        if self._opened is not None:
+            await self._opened.aclose()
+            self._catalog = self._opened = None
+
+    def runner(self, served: Served) -> TurnRunner:
+        """The one that runs turns on this model's engine."""
+        known = self._runners.get(id(served.engine))
+        if known is not None and known[0].settings == served.settings:
+            return known[1]
+        runner = TurnRunner(
+            served.engine, settings=self.settings, store=self.store, new_id=self.new_id
+        )
+        if len(self._runners) >= MAX_RUNNERS:
+            self._runners.pop(next(iter(self._runners)))
+        self._runners[id(served.engine)] = (served, runner)
+        return runner
+
+    def reload(self, settings: Settings) -> None:
+        """Serve by other settings from the next request on."""
+        self.settings = settings
+        self._runners.clear()
