@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -28,6 +29,8 @@ ErrorType = Literal[
 ]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
+_MISSING: Final = re.compile(r"Object missing required field `([^`]+)`\Z")
+_GOT: Final = re.compile(r"Expected `[^`]+`, got `")
 
 
 class ApiError(AntiphonError):
@@ -77,7 +80,7 @@ def as_api_error(error: AntiphonError) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, MessageError):
-        return ApiError(str(error), param=error.field, code="invalid_value")
+        return _invalid(str(error), error.field)
     if isinstance(error, SchemaError | RenderError):
         return ApiError(
             str(error), code="invalid_schema" if isinstance(error, SchemaError) else None
@@ -87,3 +90,20 @@ def as_api_error(error: AntiphonError) -> ApiError:
         type_: ErrorType = "invalid_request_error" if status == 400 else "engine_error"
         return ApiError(str(error), status=status, type=type_, code="engine_error")
     return ApiError(str(error), status=500, type="server_error")
+
+
+def _invalid(message: str, field: str | None) -> ApiError:
+    """A value that is wrong, with the code OpenAI has for it."""
+    missing = _MISSING.search(message)
+    if missing is not None:
+        field = f"{field}.{missing[1]}" if field else missing[1]
+        message = f"{field}: is missing"
+    if field is None and message.startswith("not valid JSON"):
+        code = "invalid_json"
+    elif message.endswith(": is missing"):
+        code = "missing_required_parameter"
+    elif _GOT.search(message):
+        code = "invalid_type"
+    else:
+        code = "invalid_value"
+    return ApiError(message, param=field, code=code)

@@ -20,8 +20,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "antiphon"
+    gpt_oss: bool | UnsetType = UNSET
+    """Whether it is served in Harmony."""
     context_length: int | UnsetType = UNSET
     max_model_len: int | UnsetType = UNSET
+    labels: tuple[str, ...] | UnsetType = UNSET
+    aliases: tuple[str, ...] | UnsetType = UNSET
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from antiphon.api.chat.history import History
 from antiphon.api.chat.output import Output, read_output
 from antiphon.api.chat.sampling import read_logprobs, read_max_tokens, read_sampling, read_stop
 from antiphon.api.chat.tools import Toolset, read_tools
-from antiphon.api.errors import ApiError
+from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.policy import PromptPolicy, Visibility
 from antiphon.api.turn import TurnRequest
 from antiphon.errors import MessageError
@@ -58,7 +58,6 @@ _DECODER: Final = msgspec.json.Decoder(ChatBody)
 _KEYS: Final[msgspec.json.Decoder[Iterable[str]]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_THOUGHT: Final = frozenset({"none", "minimal"})
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_GOT: Final = re.compile(r"Expected `[^`]+`, got `")
 _NO_DEVELOPER: Final = DeveloperContent()
 
 
@@ -104,7 +103,7 @@ def decode_chat(
         wire, keys = _decode(body)
         return _read(wire, keys, policy, date, tenant)
     except MessageError as error:
-        raise _api_error(error) from error
+        raise as_api_error(error) from error
 
 
 def _decode(body: bytes) -> tuple[ChatBody, list[str]]:
@@ -321,21 +320,3 @@ def _new_developer(instructions: str | None, tools: Toolset, output: Output) -> 
 
 # The same object each time, which the renderer's memo finds without looking into it.
 _known_developer = lru_cache(maxsize=KNOWN_DEVELOPERS)(_new_developer)
-
-
-_MISSING: Final = re.compile(r"Object missing required field `([^`]+)`\Z")
-
-
-def _api_error(error: MessageError) -> ApiError:
-    """The same for a client, with OpenAI's codes."""
-    message, field = str(error), error.field
-    if message.startswith("not valid JSON"):
-        return ApiError(message, code="invalid_json")
-    missing = _MISSING.search(message)
-    if missing is not None:
-        field = f"{field}.{missing[1]}" if field else missing[1]
-        return ApiError(f"{field}: is missing", param=field, code="missing_required_parameter")
-    code = "invalid_type" if _GOT.search(message) else "invalid_value"
-    if message.endswith(": is missing"):
-        code = "missing_required_parameter"
-    return ApiError(message, param=field, code=code)
