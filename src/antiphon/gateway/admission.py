@@ -42,6 +42,11 @@ class Ticket:
         self.refusal: ApiError | None = None
         """Why it lost its place in the queue."""
 
+    @property
+    def admitted(self) -> bool:
+        """Whether it has its place."""
+        return self.since is not None
+
     async def wait(self, seconds: float | None = None) -> bool:
         """Whether it has its place within so many seconds (None: the rest of its time). Call it
         again to go on waiting.
@@ -50,20 +55,20 @@ class Ticket:
         the queue went to another caller.
         """
         assert self._admission is not None, "the ticket was given up"
-        if self.since is None and self.refusal is None:
+        if not self.admitted and self.refusal is None:
             left = self._admission.time_left(self)
             last = seconds is None or left <= seconds
             if self._decided is None:
                 self._decided = asyncio.get_running_loop().create_future()
             timeout = left if seconds is None else min(left, seconds)
             await asyncio.wait((self._decided,), timeout=max(0.0, timeout))
-            if last and self.since is None and self.refusal is None:
+            if last and not self._decided.done():
                 self.refusal = self._admission.busy(
                     f"no place became free within {self._admission.queue_seconds:g} seconds"
                 )
         if self.refusal is not None:
             raise self.refusal
-        return self.since is not None
+        return self.admitted
 
     def decide(self) -> None:
         """Wake whoever waits."""

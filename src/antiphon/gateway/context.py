@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from antiphon.gateway.keys import ApiKey
+    from antiphon.gateway.ratelimit import Lease
 
 __all__ = ["CONTEXT", "RequestContext", "context_of"]
 
@@ -28,6 +32,7 @@ class RequestContext:
         "headers",
         "ignored",
         "key",
+        "lease",
         "mode",
         "model",
         "notes",
@@ -37,6 +42,7 @@ class RequestContext:
         "status",
         "streamed",
         "tenant",
+        "who",
     )
 
     def __init__(self, request_id: str, started: float) -> None:
@@ -45,8 +51,12 @@ class RequestContext:
         """The server's monotonic clock."""
         self.tenant = ""
         """The API key's id; empty without keys."""
-        self.key: Any = None
+        self.who = ""
+        """Whom limits count: the key's id, without keys the client's address."""
+        self.key: ApiKey | None = None
         """The API key itself, with its own settings, if there is one."""
+        self.lease: Lease | None = None
+        """What was taken from the rate limits; told of the tokens that were used."""
         self.operator = True
         """Whether what is for operators is allowed: always, until keys say otherwise."""
         self.model: str | None = None

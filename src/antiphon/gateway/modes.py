@@ -7,7 +7,6 @@ The first that does not say ``auto`` decides. Within a level, a mode is stronger
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -16,7 +15,7 @@ from antiphon.api.errors import ApiError
 from antiphon.gateway.keys import ApiKey
 from antiphon.settings.model import Mode, ModelSettings
 
-__all__ = ["MODE_HEADER", "Arm", "Decision", "conversation_mark", "decide", "share"]
+__all__ = ["MODE_HEADER", "Arm", "Decision", "decide", "share"]
 
 MODE_HEADER: Final = "antiphon-mode"
 Arm = Literal["harmony", "standard"]
@@ -41,13 +40,13 @@ def decide(
     key: ApiKey | None = None,
     settings: ModelSettings | None = None,
     server: Mode = "auto",
-    conversation: Callable[[], str] = lambda: "",
+    conversation: str = "",
 ) -> Decision:
     """The mode of one request. The same conversation of the same key always gets the same arm.
 
     ``has_harmony``: the engine takes raw prompts; ``has_standard``: it has a chat route of its own.
-    ``conversation`` is only asked where a percentage decides. Raises ApiError 400 for a header that
-    is no mode, or a mode that this model's engine cannot be served in.
+    ``conversation`` is the same for all requests of one conversation. Raises ApiError 400 for a
+    header that is no mode, or a mode that this model's engine cannot be served in.
     """
     if header is not None:
         wanted = header.strip().lower()
@@ -86,7 +85,7 @@ def decide(
             return Decision(mode, f"{who}'s mode is {mode}")
         if percent is not None:
             tenant = "" if key is None else key.id
-            at = share(model, tenant, conversation())
+            at = share(model, tenant, conversation)
             arm = "harmony" if at < percent else "standard"
             return Decision(arm, f"{who}'s harmony_percent is {percent:g}, this is at {at:.2f}")
     return _automatic(gpt_oss=True)
@@ -98,39 +97,6 @@ def share(model: str, tenant: str, conversation: str) -> float:
     """
     data = f"{model}\0{tenant}\0{conversation}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(data).digest()[:4]) * 100.0 / _STEPS
-
-
-class _Turn(msgspec.Struct):
-    role: str = ""
-    content: msgspec.Raw = msgspec.Raw()
-
-
-class _Head(msgspec.Struct):
-    prompt_cache_key: str | None = None
-    messages: list[msgspec.Raw] = []
-
-
-_HEAD: Final = msgspec.json.Decoder(_Head)
-_TURN: Final = msgspec.json.Decoder(_Turn)
-
-
-def conversation_mark(body: bytes) -> str:
-    """What all requests of one conversation share: its ``prompt_cache_key``, else its first user
-    message. Empty for a body that is no chat request.
-
-    System messages do not count: agents put the time of day into them.
-    """
-    try:
-        head = _HEAD.decode(body)
-        if head.prompt_cache_key:
-            return head.prompt_cache_key
-        for raw in head.messages:
-            turn = _TURN.decode(raw)
-            if turn.role == "user":
-                return hashlib.sha256(turn.content).hexdigest()
-    except (msgspec.MsgspecError, RecursionError):
-        return ""
-    return ""
 
 
 def _automatic(*, gpt_oss: bool) -> Decision:
