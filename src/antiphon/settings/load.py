@@ -27,7 +27,14 @@ from antiphon.settings.options import (
 from antiphon.settings.paths import FILE_NAME, config_directory
 from antiphon.settings.values import closest, convert_text, convert_value
 
-__all__ = ["CONFIG_VARIABLE", "OTHER_VARIABLES", "describe", "load", "settings_file"]
+__all__ = [
+    "CONFIG_VARIABLE",
+    "OTHER_VARIABLES",
+    "describe",
+    "load",
+    "read_toml",
+    "settings_file",
+]
 
 CONFIG_VARIABLE: Final = "ANTIPHON_CONFIG"
 """Environment variable that names the settings file."""

@@ -64,6 +64,9 @@ def start(settings: dict[str, Any]) -> Any:
     if (threads := settings["threads"]) is not None:
         params.cpuparams.n_threads = threads
         params.cpuparams_batch.n_threads = threads
+    if settings["gpu_layers"] >= 0:
+        params.n_gpu_layers = settings["gpu_layers"]
+    params.use_jinja = settings["template"]
     params.verbosity = settings["verbosity"]
     params.endpoint_metrics = params.endpoint_slots = True
     params.ui = False

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from typing import IO, Any, Final
 
 from antiphon.errors import EngineError, MissingExtraError
 
-__all__ = ["START_TIMEOUT", "STOP_TIMEOUT", "LlamaServer"]
+__all__ = ["LOG_LINES", "MAX_LOG_LINE", "START_TIMEOUT", "STOP_TIMEOUT", "LlamaServer", "ending"]
 
 START_TIMEOUT: Final = 120.0
 """Seconds a model may take to load."""
@@ -44,8 +45,10 @@ class LlamaServer:
     has not been started, and stops it.
 
     ``context`` is tokens for each of the ``parallel`` requests it serves at a time; ``threads``
-    None leaves their number to llama.cpp. ``verbosity`` is llama.cpp's: 1 errors, 2 warnings,
-    3 information, and goes to this module's logger.
+    None leaves their number to llama.cpp, ``gpu_layers`` -1 theirs. ``template``: whether it has
+    the model's chat template at hand, for its own chat route. ``verbosity`` is llama.cpp's: 1
+    errors, 2 warnings, 3 information, and goes to this module's logger. ``on_exit`` is called, in
+    another thread, when the server has ended.
     """
 
     def __init__(
@@ -58,8 +61,11 @@ class LlamaServer:
         context: int = 8192,
         parallel: int = 2,
         threads: int | None = None,
+        gpu_layers: int = -1,
+        template: bool = True,
         verbosity: int = 1,
         start_timeout: float = START_TIMEOUT,
+        on_exit: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = Path(model)
         self._settings: dict[str, Any] = {
@@ -70,9 +76,12 @@ class LlamaServer:
             "context": context,
             "parallel": parallel,
             "threads": threads,
+            "gpu_layers": gpu_layers,
+            "template": template,
             "verbosity": verbosity,
         }
         self._start_timeout = start_timeout
+        self._on_exit = on_exit
         self._url: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -154,7 +163,7 @@ class LlamaServer:
     def exit_cause(self) -> str | None:
         """Why the server is gone, in a few words; None while it runs."""
         status = self._process.returncode if self._process else None
-        return None if status is None else f"it {_ending(status)}; {self._cause()}"
+        return None if status is None else f"it {ending(status)}; {self._cause()}"
 
     def _keep(self) -> None:
         """The life of the server, from start to end; runs in the thread its life is tied to."""
@@ -197,9 +206,10 @@ class LlamaServer:
         for pipe in (process.stdin, process.stdout):
             pipe.close()
         reader.join()
-        self._answer.put({"error": f"it {_ending(process.returncode)}; {self._cause()}"})
+        self._answer.put({"error": f"it {ending(process.returncode)}; {self._cause()}"})
         if self._url is not None and not self._stopping:
             _log.warning("llama.cpp's server ended: %s", self.exit_cause())
+        self._on_exit()
 
     def _read_log(self, stream: IO[bytes]) -> None:
         with stream:
@@ -217,7 +227,8 @@ class LlamaServer:
         return lines[-1] if lines else "it logged nothing"
 
 
-def _ending(status: int) -> str:
+def ending(status: int) -> str:
+    """How a process ended, from its return code: ``exited with status 1``."""
     if status >= 0:
         return f"exited with status {status}"
     name = signal.Signals(-status).name

@@ -1,0 +1,1 @@
+"""Starting llama.cpp's server for a model file."""

@@ -1,0 +1,390 @@
+"""Models that are loaded when they are needed: started, kept alive, unloaded, swapped.
+
+    idle ──first request──► starting ──► up ──ttl, unload, swap──► idle
+                               ▲          │
+                               └──backoff─┴─it died            failed: restarts are used up
+
+A `Unit` is one model. Units of one `Group` are exclusive: the next one is loaded when the one that
+is loaded has no more requests. Whoever waits for that waits in line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Final, Protocol
+
+import msgspec
+
+from antiphon.engines.launch.start import Server
+from antiphon.engines.protocol import Engine
+from antiphon.engines.served import EngineState
+from antiphon.errors import AntiphonError, EngineError
+
+__all__ = ["Group", "Unit", "UnitStatus"]
+
+BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
+"""Pauses before the first, second, … restart."""
+STABLE_SECONDS: Final = 600.0
+"""A server that ran for so long has earned a new count of restarts."""
+RETRY_SECONDS: Final = 5.0
+"""After a failed start, requests are refused for so long before one of them tries again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Start(Protocol):
+    """Makes a server, not started yet; ``on_exit`` is called in any thread when it has ended.
+
+    It may take its time: it is called in a thread. Raises AntiphonError.
+    """
+
+    def __call__(self, on_exit: Callable[[], None]) -> Server: ...
+
+
+class UnitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a unit is, for people."""
+
+    name: str
+    state: EngineState
+    pid: int | None = None
+    url: str | None = None
+    group: str | None = None
+    busy: int = 0
+    """Requests that run."""
+    waiting: int = 0
+    """Requests that wait for it to be loaded."""
+    idle_seconds: float | None = None
+    """How long it has been up without a request."""
+    ttl: float = 0.0
+    restarts: int = 0
+    detail: str = ""
+
+
+class Group:
+    """Which of several exclusive units may be loaded, and who is next."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+        self.current: Unit | None = None
+        self._line: deque[tuple[Unit, asyncio.Future[None]]] = deque()
+        self._moving: asyncio.Task[None] | None = None
+
+    def waiting(self, unit: Unit) -> int:
+        """How many requests wait for this unit's turn."""
+        return sum(waiter is unit for waiter, _ in self._line)
+
+    async def admit(self, unit: Unit) -> None:
+        """Return when ``unit`` may be loaded, counting one more request of it as busy.
+
+        Nobody overtakes: requests of the unit that is loaded wait as well while others do.
+        """
+        if self.current in (None, unit) and not self._line:
+            self.current = unit
+            unit.busy += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (unit, place)
+        self._line.append(entry)
+        self.move()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                unit.release()
+            else:
+                self._line.remove(entry)
+                self.move()
+            raise
+
+    def move(self) -> None:
+        """Let the next in line go on, if the unit that is loaded has nothing to do."""
+        if self._line and (self._moving is None or self._moving.done()):
+            current = self.current
+            if current is None or current.busy == 0 or current is self._line[0][0]:
+                self._moving = asyncio.create_task(self._swap(), name=f"swap {self.name}")
+
+    async def _swap(self) -> None:
+        while self._line:
+            unit = self._line[0][0]
+            current = self.current
+            if current is not None and current is not unit:
+                if current.busy:
+                    return
+                await current.unload()
+                continue
+            self.current = unit
+            while self._line and self._line[0][0] is unit:
+                _, place = self._line.popleft()
+                if not place.done():
+                    unit.busy += 1
+                    place.set_result(None)
+            if unit.busy:
+                return
+
+
+class Unit:
+    """One model that we start. ``connect`` makes the engine for a URL.
+
+    ``ttl`` 0 keeps it loaded. ``restarts`` is how often it may die before it is given up.
+    ``changed`` is called after every change of state.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Start,
+        connect: Callable[[str], Engine],
+        *,
+        group: Group | None = None,
+        ttl: float = 0.0,
+        restarts: int = 5,
+        clock: Callable[[], float] = time.monotonic,
+        backoff: tuple[float, ...] = BACKOFF_SECONDS,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.group = group or Group()
+        self.ttl = ttl
+        self.busy = 0
+        self.state: EngineState = "idle"
+        self.detail = ""
+        self.changed = changed
+        self._start = start
+        self._connect = connect
+        self._max_restarts = restarts
+        self._clock = clock
+        self._backoff = backoff
+        self._server: Server | None = None
+        self._engine: Engine | None = None
+        self._left: list[Engine] = []
+        self._starting: asyncio.Task[Engine] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._restarts = 0
+        self._retry_at = 0.0
+        self._up_since = 0.0
+        self._idle_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unloading: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, while it is up."""
+        return self._engine if self.state == "up" else None
+
+    @property
+    def status(self) -> UnitStatus:
+        idle = None
+        if self.state == "up" and self.busy == 0 and self._idle_since is not None:
+            idle = self._clock() - self._idle_since
+        up = self.state == "up" and self._server is not None
+        return UnitStatus(
+            name=self.name,
+            state=self.state,
+            pid=self._server.pid if self._server is not None else None,
+            url=self._server.url if up and self._server is not None else None,
+            group=self.group.name,
+            busy=self.busy if self.state == "up" else 0,
+            waiting=self.group.waiting(self) + (self.busy if self.state == "starting" else 0),
+            idle_seconds=idle,
+            ttl=self.ttl,
+            restarts=self._restarts,
+            detail=self.detail,
+        )
+
+    async def acquire(self) -> Engine:
+        """The engine, loaded if need be; `release` it. Raises EngineError if it cannot start."""
+        if self._closed:
+            raise _unavailable(f"{self.name} is being shut down")
+        await self.group.admit(self)
+        try:
+            self._cancel_timer()
+            return await self._ensure()
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """One request is over."""
+        self.busy -= 1
+        if self.busy == 0:
+            self._idle_since = self._clock()
+            if self.ttl > 0 and self.state == "up":
+                self._cancel_timer()
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self.ttl, self._expire)
+            self.group.move()
+
+    async def load(self) -> None:
+        """Load it now, a failed one too. Raises EngineError."""
+        self._restarts = 0
+        self._retry_at = 0.0
+        if self.state == "failed":
+            self._set("idle")
+        await self.acquire()
+        self.release()
+
+    async def unload(self) -> None:
+        """Stop it. Requests that run break off; the next one loads it again."""
+        self._cancel_timer()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+            self._starting = None
+        if self._stopping is None or self._stopping.done():
+            self._stopping = asyncio.create_task(self._stop(), name=f"stop {self.name}")
+        await asyncio.shield(self._stopping)
+        if self.state != "failed":
+            self._set("idle")
+        if self.group.current is self:
+            self.group.current = None
+            self.group.move()
+
+    async def aclose(self) -> None:
+        """Stop it for good and let go of its engines."""
+        self._closed = True
+        await self.unload()
+
+    # Starting, dying, starting again
+
+    async def _ensure(self) -> Engine:
+        if self.state == "failed":
+            raise _unavailable(f"{self.name} has been given up: {self.detail}")
+        if self.state == "up" and self._engine is not None:
+            return self._engine
+        starting = self._starting
+        if starting is None or starting.done():
+            if self._clock() < self._retry_at:
+                raise _unavailable(self.detail)
+            starting = self._begin(self._launch(0.0))
+        try:
+            # Whoever leaves while it loads must not stop it for those who stay.
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if starting.cancelled() and task is not None and not task.cancelling():
+                raise _unavailable(f"{self.name} was unloaded while it was starting") from None
+            raise
+
+    def _begin(self, launch: Coroutine[None, None, Engine]) -> asyncio.Task[Engine]:
+        self._starting = asyncio.create_task(launch, name=f"start {self.name}")
+        # The state tells of a failure too; nobody may be waiting for this one.
+        self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._starting
+
+    async def _launch(self, pause: float) -> Engine:
+        self._set("starting")
+        loop = asyncio.get_running_loop()
+        server: Server | None = None
+        ended = False
+
+        def on_exit() -> None:
+            nonlocal ended
+            ended = True
+            if server is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(self._died, server)
+
+        try:
+            if pause:
+                await asyncio.sleep(pause)
+            if self._stopping is not None:
+                await self._stopping
+            server = await asyncio.to_thread(self._start, on_exit)
+            self._server = server
+            await asyncio.to_thread(server.start)
+        except asyncio.CancelledError:
+            # `_stop` ends the server, also one that is still loading.
+            self._set("idle")
+            raise
+        except (AntiphonError, OSError) as error:
+            self._server = None
+            self._retry_at = self._clock() + RETRY_SECONDS
+            self._set("idle", str(error))
+            if isinstance(error, AntiphonError):
+                raise
+            raise EngineError(f"cannot start {self.name}: {error}") from error
+        # Whatever was still running on an engine that died has failed by now.
+        await self._close_left()
+        self._engine = self._connect(server.url)
+        self._up_since = self._clock()
+        self._idle_since = self._clock()
+        self._set("up")
+        if ended:
+            loop.call_soon(self._died, server)
+        return self._engine
+
+    def _died(self, server: Server) -> None:
+        """The server is gone, and we did not end it."""
+        if server is not self._server or self.state != "up" or self._closed:
+            return
+        cause = server.exit_cause() or "it ended"
+        self._leave_engine()
+        self._server = None
+        if self._clock() - self._up_since >= STABLE_SECONDS:
+            self._restarts = 0
+        if self._restarts >= self._max_restarts:
+            self._set(
+                "failed", f"it died {self._restarts + 1} times, the last time because {cause}"
+            )
+            _log.error("%s is given up: %s", self.name, self.detail)
+            return
+        pause = self._backoff[min(self._restarts, len(self._backoff) - 1)]
+        self._restarts += 1
+        _log.warning("%s died (%s); starting it again in %g s", self.name, cause, pause)
+        self._set("starting", cause)
+        self._begin(self._revive(pause))
+
+    async def _revive(self, pause: float) -> Engine:
+        """Start again, and go on trying, until the restarts are used up."""
+        while True:
+            try:
+                return await self._launch(pause)
+            except AntiphonError as error:
+                if self._restarts >= self._max_restarts:
+                    self._set("failed", str(error))
+                    # Whoever waits is told; if nobody does, the state tells.
+                    raise
+                pause = self._backoff[min(self._restarts, len(self._backoff) - 1)]
+                self._restarts += 1
+
+    async def _stop(self) -> None:
+        server, self._server = self._server, None
+        self._leave_engine()
+        if server is not None:
+            await asyncio.to_thread(server.stop)
+        await self._close_left()
+
+    async def _close_left(self) -> None:
+        while self._left:
+            await self._left.pop().aclose()
+
+    def _leave_engine(self) -> None:
+        """Whatever still runs on it has to notice by itself that the server is gone."""
+        if self._engine is not None:
+            self._left.append(self._engine)
+            self._engine = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self.busy == 0 and self.state == "up":
+            _log.info("unloading %s, which was idle for %g s", self.name, self.ttl)
+            self._unloading = asyncio.create_task(self.unload(), name=f"unload {self.name}")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set(self, state: EngineState, detail: str = "") -> None:
+        self.state, self.detail = state, detail
+        self.changed()
+
+
+def _unavailable(message: str) -> EngineError:
+    error = EngineError(message)
+    error.status_hint = 503
+    return error
