@@ -56,7 +56,7 @@ _ASKED: Final = re.compile(
     re.IGNORECASE,
 )
 _CALL_ME: Final = re.compile(
-    r"\b(?:my name is|my name's|i am called|call me|i'm|i am)\s+([A-Z][\w'’-]*)"
+    r"\b(?i:my name is|my name's|i am called|call me|i'm|i am)\s+([A-Z][\w'’-]*)"
 )
 _FORCED: Final = re.compile(
     r"\b(?:reply|respond|answer|say)\b[^.\n\"“'`]{0,40}[\"“'`]([^\"”'`\n]{1,80})[\"”'`]",
@@ -163,7 +163,8 @@ def _recall(scene: Scene, head: str, *, known: bool = False) -> str | None:
 def _told(messages: Sequence[Message], instructions: str, thing: str) -> str | None:
     stated = re.compile(
         rf"\b{re.escape(thing)}(?:\s+(?:is|was|are|will be)(?:\s+now)?|\s*[:=])\s*(?!\?)"
-        rf"(?:the |called |named )?[\"“'`]?([^\"”'`.,;!?\n]{{1,80}})",
+        rf"(?:the |called |named )?[\"“'`]?([^\"”'`.,;!?\n]{{1,80}}?)"
+        r"(?=[\"”'`.,;!?\n]|\s+and\s+(?:the|my|our|i)\b|\Z)",
         re.IGNORECASE,
     )
     for message in reversed(messages):

@@ -60,11 +60,16 @@ def _continued(messages: Sequence[Message], prefill: list[int], *, opened: bool)
         # A header of its own making: end it, and go on with what was meant.
         last = rendered[-1]
         return last[last.index(MESSAGE) :]
-    body = rendered[-1] if not _is_analysis(prefill) else rendered[0]
-    rest = body[body.index(MESSAGE) + 1 :]
-    if body is rendered[-1]:
-        return rest
-    return rest + [t for more in rendered[1:] for t in more]
+    at = 0 if _is_analysis(prefill) else -1
+    rest = _behind(messages[at].text, prefill[prefill.index(MESSAGE) + 1 :])
+    rest.append(rendered[at][-1])
+    return rest if at else rest + [t for more in rendered[1:] for t in more]
+
+
+def _behind(text: str, begun: Sequence[int]) -> list[int]:
+    """The text, or what is left of it if the prompt has begun it."""
+    said = b"".join([token_bytes(token) or b"" for token in begun]).decode("utf-8", "replace")
+    return _renderer().encode(text.removeprefix(said))
 
 
 def _ids(message: Message, *, last: bool) -> list[int]:

@@ -13,10 +13,12 @@ __all__ = ["Hints", "subjects", "words_of"]
 MAX_TEXT: Final = 4_000
 """How much of a message is searched for values."""
 
-_SUBJECT: Final = re.compile(
-    r"\b(?:in|for|at|near|of|to|about|and|or|from|is|visit)\s+"
-    r"((?!I\b|The\b|It\b)[A-ZÀ-Þ][\w'’-]*(?:[ ](?!I\b|And\b|In\b)[A-ZÀ-Þ][\w'’-]*)*)"
+_NAME: Final = r"(?!I\b|The\b|It\b)[A-ZÀ-Þ][\w'’-]*(?:[ ](?!I\b|And\b|In\b)[A-ZÀ-Þ][\w'’-]*)*"
+_SUBJECTS: Final = re.compile(
+    r"\b(?:in|for|at|near|of|to|about|from|visit)\s+"
+    rf"({_NAME}(?:(?:,|,? and|,? or)\s+(?:in |for |at |of )?{_NAME})*)"
 )
+_SUBJECT: Final = re.compile(_NAME)
 _QUOTED: Final = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`|(?<!\w)'([^'\n]+)'(?!\w)")
 _NUMBER: Final = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\w)")
 _PATH: Final = re.compile(
@@ -30,7 +32,8 @@ _COMMAND: Final = re.compile(
 )
 _CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 _VALUE: Final = (
-    r"\w{0,2}\b(?P<link>(?:\s+(?:is|as|to|of|should be|exactly|called|named|be))*\s*[:=]?)"
+    r"\w{0,2}\b(?![\"”'`])"
+    r"(?P<link>(?:\s+(?:is|as|to|of|should be|exactly|called|named|be))*\s*[:=]?)"
     r"\s*(?:\"(?P<double>[^\"\n]*)\"|“(?P<curly>[^”\n]*)”|`(?P<tick>[^`\n]*)`"
     r"|'(?P<single>[^'\n]*)'(?!\w)|(?P<word>[^\s,;]+))"
 )
@@ -57,8 +60,8 @@ def words_of(name: str) -> list[str]:
 
 def subjects(text: str) -> list[str]:
     """The proper names that a text is about, in order, each once."""
-    found = [name.rstrip("'’-") for name in _SUBJECT.findall(text[:MAX_TEXT])]
-    return list(dict.fromkeys(found))
+    found = [n for several in _SUBJECTS.findall(text[:MAX_TEXT]) for n in _SUBJECT.findall(several)]
+    return list(dict.fromkeys([name.rstrip("'’-") for name in found]))
 
 
 class Hints:
