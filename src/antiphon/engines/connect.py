@@ -2,68 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from antiphon.engines.detect.report import ModelReport, ProbeReport
-from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest, Engine
+from antiphon.engines.detect.report import Kind, ModelReport, ProbeReport
+from antiphon.engines.protocol import Capabilities
 from antiphon.errors import EngineError
+
+if TYPE_CHECKING:
+    from antiphon.engines.http import HttpEngine
 
 __all__ = ["connect"]
 
+_ADAPTERS: Final[dict[Kind, str]] = {
+    "llama.cpp": "llama_server.client:LlamaServerEngine",
+    "vllm": "vllm:VllmEngine",
+    "sglang": "sglang:SglangEngine",
+    "ollama": "ollama:OllamaEngine",
+    "lmstudio": "lmstudio:LmStudioEngine",
+    "lemonade": "lemonade:LemonadeEngine",
+    "mlx-lm": "mlx:MlxEngine",
+    "transformers": "transformers:TransformersEngine",
+    "openai": "completions:CompletionsEngine",
+}
+"""Dialect → module and class. Modules are imported when they are needed."""
 
-def connect(report: ProbeReport, model: ModelReport | str, *, api_key: str | None = None) -> Engine:
-    """The engine that speaks raw to ``model`` at ``report.url``, named as the engine knows it.
 
-    Nothing is sent yet. Raises EngineError if the model is not there, or the engine has no way to
-    be spoken to.
+def connect(
+    report: ProbeReport, model: ModelReport | str, *, api_key: str | None = None
+) -> HttpEngine:
+    """The engine that speaks raw to ``model`` at ``report.url``. Nothing is sent yet.
+
+    It can do what its adapter can and the probe did not refute. Raises EngineError if the model is
+    not in the report, or nothing there can be spoken to.
     """
     found = report.find(model) if isinstance(model, str) else model
     if found is None:
         raise EngineError(f"{report.url} has no model {str(model)[:200]!r}")
-    engine = _adapter(report, found, api_key)
-    return _Connected(engine, found)
+    dialect = found.dialect or report.kind.value
+    if dialect not in _ADAPTERS:
+        raise EngineError(f"{report.url} cannot be spoken to: {report.error or report.kind.reason}")
+    adapter = _load(_ADAPTERS[dialect])
+    # A server that stands behind Lemonade does not know Lemonade's key.
+    key = api_key if found.url is None else None
+    return adapter(
+        found.url or report.url,
+        model=found.id,
+        api_key=key,
+        capabilities=_promised(adapter.defaults, found),
+    )
 
 
-def _adapter(report: ProbeReport, model: ModelReport, api_key: str | None) -> Engine:
-    if report.kind.value == "llama.cpp":
-        from antiphon.engines.llama_server.client import LlamaServerEngine
-
-        return LlamaServerEngine(report.url, api_key=api_key)
-    raise EngineError(f"{report.url} is {report.kind.value}: there is no adapter for it")
-
-
-class _Connected:
-    """One model of an engine, with what the probe found true of it."""
-
-    def __init__(self, engine: Engine, model: ModelReport) -> None:
-        self._engine = engine
-        self._model = model.id
-        self._capabilities = _promised(engine.capabilities, model)
-
-    @property
-    def name(self) -> str:
-        return f"{self._model} on {self._engine.name}"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
-
-    def complete(self, request: CompletionRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        if request.model is None:
-            request = msgspec.structs.replace(request, model=self._model)
-        return self._engine.complete(request)
-
-    async def aclose(self) -> None:
-        await self._engine.aclose()
+def _load(target: str) -> type[HttpEngine]:
+    module, _, name = target.partition(":")
+    adapter: type[HttpEngine] = getattr(import_module(f"antiphon.engines.{module}"), name)
+    return adapter
 
 
 def _promised(able: Capabilities, model: ModelReport) -> Capabilities:
-    """What the adapter can do and the probe did not refute."""
+    if model.reading.value is None:
+        return msgspec.structs.replace(able, context_length=model.context_length.value)
     return msgspec.structs.replace(
         able,
+        reading=model.reading.value,
+        prompt_ids=model.prompt_ids.value,
         grammar=able.grammar if able.grammar == model.grammar.value else None,
         logprobs=None if model.logprobs.value is None else able.logprobs,
-        context_length=model.context_length.value or able.context_length,
+        context_length=model.context_length.value,
     )

@@ -12,7 +12,7 @@ import msgspec
 
 from antiphon.engines.detect.listed import Listed
 from antiphon.engines.detect.report import Finding, Kind
-from antiphon.engines.detect.trial import MAX_LOGPROBS, Trial
+from antiphon.engines.detect.trial import MAX_LOGPROBS, Tried
 from antiphon.engines.protocol import GrammarKind, Reading
 
 __all__ = ["assumed"]
@@ -38,9 +38,7 @@ _STRIPS_SINCE: Final = (0, 30)
 them); before, they were spelt out."""
 
 
-def assumed(
-    kind: Kind, version: str | None, model: Listed, why: str
-) -> tuple[Trial, Finding[GrammarKind | None]] | None:
+def assumed(kind: Kind, version: str | None, model: Listed, why: str) -> Tried | None:
     """The usual of this kind, with ``why`` it had to be assumed; None if there is no usual."""
     known = _KNOWN.get(kind)
     if kind == "ollama" and version is not None and _older(version):
@@ -50,12 +48,13 @@ def assumed(
     if known is None:
         return None
     reason = f"usual for {kind}; {why}"
-    trial = Trial(
+    return Tried(
         reading=Finding(known.reading, reason),
         prompt_ids=Finding(known.prompt_ids, reason),
         logprobs=Finding(known.logprobs, reason),
+        grammar=Finding(known.grammar, reason),
+        dialect=kind,
     )
-    return trial, Finding(known.grammar, reason)
 
 
 def _older(version: str) -> bool:

@@ -7,24 +7,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
+from antiphon.engines.detect.trial import Tried
 
-from antiphon.engines.detect.report import Finding
-from antiphon.engines.detect.trial import Trial
-from antiphon.engines.protocol import GrammarKind
-
-__all__ = ["ProbeCache", "Tried"]
+__all__ = ["ProbeCache"]
 
 CACHE_SECONDS: Final = 3600.0
 """How long a trial's result holds."""
 CACHE_ENTRIES: Final = 1024
-
-
-class Tried(msgspec.Struct, frozen=True):
-    """What the trials of one model showed."""
-
-    trial: Trial
-    grammar: Finding[GrammarKind | None]
 
 
 class ProbeCache:

@@ -1,6 +1,6 @@
 """The probe: which engine, which models, which of them are gpt-oss, and how to speak to those.
 
-    identify ──► list_models ──► tokenise, judge ──► try_raw ──► try_grammar
+    identify ──► list_models ──► tokenise, judge ──► try_model
     (routes)     (the engine's    (gpt-oss or not)   (loaded gpt-oss models only)
                   own lists)
 
@@ -18,14 +18,13 @@ import msgspec
 
 from antiphon.engines.detect.asking import Asker, dig
 from antiphon.engines.detect.assumed import assumed
-from antiphon.engines.detect.cache import ProbeCache, Tried
+from antiphon.engines.detect.cache import ProbeCache
 from antiphon.engines.detect.gptoss import Verdict, judge, tokenized_channel
 from antiphon.engines.detect.kinds import Identified, identify
 from antiphon.engines.detect.listed import Listed
 from antiphon.engines.detect.listing import list_models
-from antiphon.engines.detect.report import Finding, Kind, ModelReport, ProbeReport
-from antiphon.engines.detect.trial import Trial, try_grammar, try_raw, unknown
-from antiphon.engines.protocol import GrammarKind
+from antiphon.engines.detect.report import Kind, ModelReport, ProbeReport
+from antiphon.engines.detect.trial import Tried, try_model, untried
 
 __all__ = ["PROBE_SECONDS", "probe"]
 
@@ -121,7 +120,7 @@ class _Prober:
         url = None
         if not verdict.gpt_oss.value:
             reason = "not asked: it is not a gpt-oss"
-            tried = Tried(unknown(reason), Finding(None, reason))
+            tried = untried(self._kind, reason)
         elif model.loaded is False and not self._load:
             tried = self._usual(model, "it is not loaded, so it was not tried")
         elif not may_try:
@@ -134,17 +133,18 @@ class _Prober:
             gpt_oss=verdict.gpt_oss,
             evidence=verdict.evidence,
             loaded=model.loaded,
-            reading=tried.trial.reading,
-            prompt_ids=tried.trial.prompt_ids,
+            reading=tried.reading,
+            prompt_ids=tried.prompt_ids,
             grammar=tried.grammar,
-            logprobs=tried.trial.logprobs,
+            logprobs=tried.logprobs,
             context_length=model.context,
+            dialect=tried.dialect,
             url=url,
         )
 
     def _usual(self, model: Listed, why: str) -> Tried:
         usual = assumed(self._kind, self._version, model, why)
-        return Tried(*usual) if usual else Tried(unknown(why), Finding(None, why))
+        return usual or untried(self._kind, why)
 
     async def _tried(self, model: Listed) -> tuple[str | None, Tried]:
         """The trials, from the cache if they were made before, and where they were made."""
@@ -154,12 +154,11 @@ class _Prober:
             return backend, known
         if backend is not None:
             async with Asker(backend, seconds=self._asker.seconds_left) as asker:
-                trial, grammar = await _try(asker, "llama.cpp", model)
+                tried = await try_model(asker, "llama.cpp", model.id)
         else:
-            trial, grammar = await _try(self._asker, self._kind, model)
-        if trial.reading.value is None:
-            return None, self._usual(model, trial.reading.reason)
-        tried = Tried(trial, grammar)
+            tried = await try_model(self._asker, self._kind, model.id)
+        if tried.reading.value is None:
+            return None, self._usual(model, tried.reading.reason)
         if self._cache is not None:
             self._cache.put(self._asker.url, model.id, stamp, tried)
         return backend, tried
@@ -183,12 +182,3 @@ class _Prober:
                 return asker.url if dig(props.data, "default_generation_settings") else None
         except (ValueError, RuntimeError):
             return None
-
-
-async def _try(
-    asker: Asker, kind: Kind, model: Listed
-) -> tuple[Trial, Finding[GrammarKind | None]]:
-    trial = await try_raw(asker, kind, model)
-    if trial.reading.value is None:
-        return trial, Finding(None, trial.reading.reason)
-    return trial, await try_grammar(asker, kind, model)

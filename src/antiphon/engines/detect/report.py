@@ -67,6 +67,9 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: Finding[int | None]
     """Most alternatives a token; None: no log probabilities."""
     context_length: Finding[int | None]
+    dialect: Kind | None = None
+    """The engine whose raw requests it understands; behind a proxy, another than the report's
+    kind. None: the report's kind."""
     url: str | None = None
     """Where the model itself runs, if the engine only stands in front (Lemonade)."""
 
