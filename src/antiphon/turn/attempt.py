@@ -1,0 +1,137 @@
+"""The completions of one turn: how the first begins, and how one that mends it begins.
+
+What an engine can be held to by a grammar is; what it cannot is begun for it, by writing the header
+of the message that is wanted at the end of the prompt.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from antiphon.api.turn import TurnRequest
+from antiphon.codec.grammar.plan import Plan
+from antiphon.engines.protocol import GrammarKind
+from antiphon.model.message import Message
+from antiphon.settings.model import TurnSettings
+from antiphon.turn.constraint import Constraint, written
+from antiphon.turn.fold import TurnFold
+from antiphon.turn.offer import Offer
+from antiphon.turn.prompt import call_header, final_header, no_thoughts
+
+__all__ = ["Attempt", "Attempts"]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """How one completion begins."""
+
+    prefill: tuple[int, ...] = ()
+    """Behind ``<|start|>assistant``."""
+    grammar: str | None = None
+    exact: bool = False
+    """Whether the grammar expresses all that is bound."""
+    note: Message | None = None
+    """What the model is told before it tries again."""
+    code: str | None = None
+    """The mend that this completion is."""
+    detail: str = ""
+
+
+class Attempts:
+    """Decides, for one turn, on its completions. Beyond the first there are few."""
+
+    def __init__(
+        self,
+        request: TurnRequest,
+        offer: Offer,
+        bound: Constraint,
+        settings: TurnSettings,
+        grammar: GrammarKind | None,
+    ) -> None:
+        self._request = request
+        self._offer = offer
+        self._bound = bound
+        self._grammar: GrammarKind | None = grammar if bound.bound else None
+        self._continue = settings.continue_silent
+        self._call_wanted = True
+        self._retries = settings.structured_retries
+
+    def first(self) -> Attempt:
+        """How the turn begins."""
+        request, offer = self._request, self._offer
+        if self._grammar is not None:
+            made = self._constrained(self._bound.plan(think=request.think))
+            if made is not None:
+                return made
+        if request.think:
+            return Attempt()
+        if offer.required:
+            return Attempt(prefill=self._call_header())
+        if offer.tools:
+            return Attempt(prefill=no_thoughts())
+        return Attempt(prefill=final_header(json=request.output is not None))
+
+    def after(self, fold: TurnFold) -> Attempt | None:
+        """What mends a turn that ended without what it should have brought, if anything does."""
+        if fold.calls:
+            return None
+        if self._offer.required:
+            if not self._call_wanted:
+                return None
+            self._call_wanted = False
+            return self._begun(self._call_plan(None), self._call_header(), "missing-call")
+        if fold.spoken or not self._continue:
+            return None
+        self._continue = False
+        return self._answer("silent-turn")
+
+    def another_answer(self, why: str) -> Attempt | None:
+        """Ask again for an answer that did not fit."""
+        if not self._retry():
+            return None
+        note = Message.developer(
+            f"Your last answer did not match the required JSON Schema: {why}\n"
+            "Answer again, with JSON that matches the schema and nothing else."
+        )
+        return msgspec.structs.replace(self._answer("invalid-output"), note=note, detail=why)
+
+    def another_call(self, recipient: str, why: str) -> Attempt | None:
+        """Ask again for a call whose arguments did not fit."""
+        if not self._retry():
+            return None
+        note = Message.developer(
+            f"The arguments of your last call of {recipient} did not match its schema: {why}\n"
+            "Write the call again, with arguments that match the schema."
+        )
+        begun = self._begun(self._call_plan(recipient), call_header(recipient), "invalid-arguments")
+        return msgspec.structs.replace(begun, note=note, detail=why)
+
+    def _retry(self) -> bool:
+        self._retries -= 1
+        return self._retries >= 0
+
+    def _answer(self, code: str) -> Attempt:
+        output = self._request.output
+        what = None if output is None else self._bound.only_answer()
+        return self._begun(what, final_header(json=output is not None), code)
+
+    def _begun(self, what: Plan | None, header: tuple[int, ...], code: str) -> Attempt:
+        """Held to the plan if the engine can, else begun with the header."""
+        made = None
+        if what is not None and self._grammar is not None:
+            made = self._constrained(what)
+        if made is None:
+            return Attempt(prefill=header, code=code)
+        return msgspec.structs.replace(made, code=code)
+
+    def _constrained(self, what: Plan) -> Attempt | None:
+        text = None if self._grammar is None else written(what, self._grammar)
+        return None if text is None else Attempt(grammar=text.text, exact=not text.notes)
+
+    def _call_plan(self, recipient: str | None) -> Plan | None:
+        return self._bound.only_call(recipient) if self._bound.namespaces else None
+
+    def _call_header(self) -> tuple[int, ...]:
+        only = self._offer.only
+        if only is not None:
+            return call_header(only, json=self._offer.tools[only].json)
+        return call_header(None)

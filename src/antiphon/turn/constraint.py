@@ -1,0 +1,109 @@
+"""What a turn is bound to, and the grammar that an engine can hold it to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from antiphon.api.turn import StructuredOutput, TurnRequest
+from antiphon.codec.grammar.gbnf import gbnf
+from antiphon.codec.grammar.notes import GrammarText
+from antiphon.codec.grammar.plan import NONE, REQUIRED, Plan, ToolChoice, ToolMode, plan
+from antiphon.codec.grammar.structural_tag import structural_tag
+from antiphon.engines.protocol import GrammarKind
+from antiphon.errors import SchemaError
+from antiphon.model.tools import ToolNamespace
+from antiphon.turn.offer import Offer
+from antiphon.turn.validation import check_usable
+
+__all__ = ["Constraint", "constraint", "written"]
+
+_KNOWN: Final = 64
+_MAX_KNOWN_BYTES: Final = 65_536
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """What is bound, and the plans for the turn's beginning and for what may follow it."""
+
+    bound: bool
+    """Whether there is anything to hold an engine to."""
+    namespaces: Mapping[str, ToolNamespace] = {}
+    choice: ToolChoice = NONE
+    parallel: bool = True
+    output: StructuredOutput | None = None
+
+    def plan(self, *, think: bool) -> Plan:
+        """What may follow ``<|start|>assistant``. Raises SchemaError."""
+        response = None if self.output is None else self.output.schema
+        return plan(
+            self.namespaces, self.choice, parallel=self.parallel, response=response, analysis=think
+        )
+
+    def only_call(self, recipient: str | None = None) -> Plan:
+        """A call and nothing before it, of one tool or of any."""
+        names = None if recipient is None else (recipient,)
+        choice = ToolChoice(ToolMode.REQUIRED, names)
+        whole = plan(self.namespaces, choice, parallel=self.parallel, analysis=False)
+        return msgspec.structs.replace(whole, preamble=False)
+
+    def only_answer(self) -> Plan:
+        """The answer and nothing before it."""
+        response = None if self.output is None else self.output.schema
+        return plan((), NONE, response=response, analysis=False)
+
+
+def constraint(request: TurnRequest, offer: Offer) -> Constraint:
+    """What the request binds. Raises SchemaError for a schema that cannot be used.
+
+    Tools that are not strict keep their types open: any JSON object is an argument.
+    """
+    if request.output is not None:
+        check_usable(request.output.schema, "response_format")
+    for tool in offer.tools.values():
+        if tool.strict and tool.schema is not None:
+            check_usable(tool.schema, f"tools: {tool.name}")
+    strict = any(tool.strict for tool in offer.tools.values())
+    if request.output is None and not offer.required and not strict:
+        return Constraint(False)
+    choice = REQUIRED if offer.required else ToolChoice()
+    namespaces = {key: _loosened(key, space, offer) for key, space in offer.namespaces.items()}
+    return Constraint(
+        True,
+        namespaces,
+        choice if namespaces else NONE,
+        offer.parallel,
+        request.output,
+    )
+
+
+def _loosened(key: str, namespace: ToolNamespace, offer: Offer) -> ToolNamespace:
+    tools = []
+    for tool in namespace.tools:
+        offered = offer.tools.get(f"{key}.{tool.name}")
+        bound = offered is not None and (offered.strict or offered.custom or not offered.json)
+        tools.append(
+            tool if bound else msgspec.structs.replace(tool, parameters=None, description="")
+        )
+    return msgspec.structs.replace(namespace, tools=tuple(tools))
+
+
+def written(what: Plan, kind: GrammarKind) -> GrammarText | None:
+    """The plan in the engine's language; None if it would be too large there."""
+    data = msgspec.json.encode(what)
+    try:
+        if len(data) <= _MAX_KNOWN_BYTES:
+            return _remembered(data, kind)
+        return _write(data, kind)
+    except SchemaError:
+        return None
+
+
+def _write(data: bytes, kind: GrammarKind) -> GrammarText:
+    what = msgspec.json.decode(data, type=Plan)
+    return gbnf(what) if kind == "gbnf" else structural_tag(what)
+
+
+_remembered = lru_cache(maxsize=_KNOWN)(_write)

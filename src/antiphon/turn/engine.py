@@ -1,0 +1,136 @@
+"""One model turn, the path every API takes: prompt, engine, parser, events; limits and recovery.
+
+    TurnRequest ─► memory ─► prompt ids ─► engine ─► Intake ─► TurnFold ─► TurnEvents
+                               ▲                                  │
+                               └── continued, or asked again ─────┘
+
+A turn is one completion; a second one follows if the model fell silent, or if what was bound to a
+schema does not fit it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from antiphon.api.errors import as_api_error
+from antiphon.api.turn import TurnEvent, TurnRequest
+from antiphon.engines.protocol import Chunk, Engine, Finish
+from antiphon.errors import AntiphonError, EngineError
+from antiphon.settings.model import Settings
+from antiphon.store.protocol import StateStore
+from antiphon.turn.memory import ReasoningMemory
+from antiphon.turn.observe import TurnObserver
+from antiphon.turn.one import OneTurn
+from antiphon.turn.watchdog import Watchdog
+
+__all__ = ["TurnRunner"]
+
+_NO_EVENTS: Final[tuple[TurnEvent, ...]] = ()
+
+
+class TurnRunner:
+    """Runs turns on one engine. ``new_id`` makes the ids of tool calls."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        settings: Settings,
+        store: StateStore,
+        new_id: Callable[[], str],
+        observer: TurnObserver | None = None,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._new_id = new_id
+        self._observer = observer
+        self._memory = ReasoningMemory(store, settings.memory)
+        self._grammar_holds = True
+
+    async def run(
+        self, request: TurnRequest, *, observer: TurnObserver | None = None
+    ) -> AsyncGenerator[Sequence[TurnEvent], None]:
+        """The turn's events, as they come; an empty sequence says that the engine is alive.
+
+        Raises ApiError: before the first event for what is wrong with the request, later if the
+        engine breaks off, falls silent, or does not keep to what it is bound to. Closing the
+        generator stops the engine's work.
+        """
+        limits = self._settings.turn
+        watch = Watchdog(idle=limits.idle_seconds, total=limits.seconds)
+        observer = observer or self._observer
+        try:
+            turn = OneTurn(
+                request,
+                self._engine.capabilities,
+                self._settings,
+                self._new_id,
+                self._memory,
+                grammar_holds=self._grammar_holds,
+            )
+            begin = await turn.begin()
+            if begin:
+                yield begin
+            while turn.attempt is not None:
+                completion = await turn.completion()
+                if observer is not None:
+                    reading = self._engine.capabilities.reading
+                    grammar = completion.grammar is not None
+                    observer.prompted(completion.prompt, reading, grammar=grammar)
+                out = turn.prefilled()
+                if out:
+                    yield out
+                finish: Finish | None = None
+                async with aclosing(self._engine.complete(completion)) as engine:
+                    while True:
+                        watch.waits()
+                        try:
+                            chunks = await engine.__anext__()
+                        except StopAsyncIteration:
+                            watch.heard()
+                            break
+                        except asyncio.CancelledError:
+                            if not watch.expired():
+                                raise
+                            if finish is not None:
+                                break
+                            assert watch.error is not None
+                            raise watch.error from None
+                        watch.heard()
+                        if observer is not None:
+                            observer.received(chunks)
+                        if finish is not None:
+                            continue
+                        over = turn.fold.over is not None
+                        out = []
+                        finish = turn.intake.take(chunks, out)
+                        yield out or _NO_EVENTS
+                        if finish is None and _enough(turn.fold.over, over, chunks):
+                            break
+                if finish is None and turn.fold.over is None:
+                    raise EngineError(f"{self._engine.name} broke off without saying that it ended")
+                try:
+                    out = await turn.ended(finish)
+                finally:
+                    self._grammar_holds = self._grammar_holds and turn.grammar_holds
+                if observer is not None and turn.attempt is not None:
+                    observer.decided(turn.attempt.code or "continued", turn.attempt.detail)
+                if out:
+                    yield out
+            yield await turn.end()
+        except AntiphonError as error:
+            raise as_api_error(error) from error
+        finally:
+            watch.cancel()
+
+
+def _enough(over: str | None, before: bool, chunks: Sequence[Chunk]) -> bool:
+    """Whether the engine should be told to stop: it does so by itself after a stop token."""
+    if over is None:
+        return False
+    if over != "stop":
+        return True
+    return before and any(chunk.tokens or chunk.text for chunk in chunks)

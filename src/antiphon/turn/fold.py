@@ -1,0 +1,528 @@
+"""The parser's events → the turn's events: which part each message is, and when the turn is over.
+
+    analysis                          reasoning
+    commentary, no recipient          preamble, or a call that lost its address (`adopt_call`)
+    a recipient on offer              call
+    a recipient that is not           reasoning: the words are kept
+    final, or no known channel        answer; reasoning where only a call may end the turn
+
+Pure and synchronous: one fold reads all completions of a turn, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from antiphon.api.turn import Logprob, PartDelta, PartEnd, PartKind, PartStart, Recovered, TurnEvent
+from antiphon.codec.adopt import adopt_call
+from antiphon.codec.arguments import Arguments, ArgumentsKind, parse_arguments
+from antiphon.codec.events import (
+    Diagnostic,
+    Event,
+    Header,
+    MessageEnd,
+    MessageStart,
+    Stop,
+    TextDelta,
+)
+from antiphon.model.content import TextContent
+from antiphon.model.message import Author, Message, Role
+from antiphon.turn.arguments import ArgumentStream
+from antiphon.turn.codes import mended
+from antiphon.turn.custom_input import InputStream
+from antiphon.turn.offer import Offer, OfferedTool
+from antiphon.turn.repetition import RepetitionGuard
+from antiphon.turn.stops import StopStrings
+
+__all__ = ["FoldOptions", "TurnFold"]
+
+_ASSISTANT: Final = Author(Role.ASSISTANT)
+_ENDS: Final = frozenset({Stop.RETURN, Stop.CALL, Stop.ENDOFTEXT})
+"""What ends the turn, not only its message."""
+_CHANNELS: Final = {
+    PartKind.REASONING: "analysis",
+    PartKind.PREAMBLE: "commentary",
+    PartKind.ANSWER: "final",
+}
+
+
+class FoldOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How one turn is read."""
+
+    stops: tuple[str, ...] = ()
+    adopt: bool = True
+    structured: bool = False
+    """The answer is one JSON value: there is one answer."""
+    hold_answer: bool = False
+    """Whether answers wait in `TurnFold.held` until they were checked."""
+    hold_calls: frozenset[str] = frozenset()
+    """Recipients whose calls wait likewise."""
+    opening: str | None = None
+    """The characters a structured answer may begin with; one that does not is held after all."""
+    logprobs: bool = False
+
+
+class _Part:
+    """The open part."""
+
+    __slots__ = (
+        "call_id",
+        "foreign",
+        "header",
+        "kept",
+        "kind",
+        "raw",
+        "reader",
+        "started",
+        "texts",
+        "tool",
+    )
+
+    def __init__(self, kind: PartKind, header: Header) -> None:
+        self.kind = kind
+        self.header = header
+        self.tool: OfferedTool | None = None
+        self.call_id: str | None = None
+        self.reader: StopStrings | ArgumentStream | InputStream | None = None
+        self.started = False
+        self.foreign = False
+        self.texts: list[str] = []
+        """What was passed on."""
+        self.raw: list[str] | None = None
+        """What waits until it is clear what it is."""
+        self.kept = False
+        """Whether it waits for the end of the message."""
+
+
+class TurnFold:
+    """Feed it the parser's events; it appends the turn's to the list it is given.
+
+    ``over`` says why nothing more is wanted: ``stop`` (a stop token that ends turns), ``string``,
+    ``enough`` (the one call), ``repetition``, ``foreign`` (another role's message).
+    ``flowing`` is the text of the open part while more text is simply more of it, else None.
+    """
+
+    def __init__(
+        self,
+        offer: Offer,
+        options: FoldOptions,
+        new_id: Callable[[], str],
+        guard: RepetitionGuard | None = None,
+    ) -> None:
+        self.offer = offer
+        self.options = options
+        self.guard = guard
+        self.over: str | None = None
+        self.cut = True
+        """Whether the end of the input is a cut, not the end the model meant."""
+        self.flowing: list[str] | None = None
+        self.thinking = False
+        """Whether the open message is reasoning."""
+        self.stop_string: str | None = None
+        self.calls = 0
+        self.incomplete = False
+        """Whether the last part was cut off."""
+        self.answers: list[str] = []
+        self.spoken = False
+        """Whether there was text for the user."""
+        self.messages: list[Message] = []
+        self.call_ids: list[tuple[int, str]] = []
+        """Index into ``messages`` and id of each call."""
+        self.bound: list[tuple[OfferedTool, Arguments | None]] = []
+        """Calls of strict tools, to be checked."""
+        self.held: list[TurnEvent] | None = None
+        self._before: tuple[int, int, int, bool, int] | None = None
+        self._new_id = new_id
+        self._part: _Part | None = None
+        self._notes: list[Diagnostic] = []
+        self._unknown_recipient = False
+        self._logprobs: list[Logprob] = []
+
+    # Input.
+
+    @property
+    def open(self) -> bool:
+        """Whether a message is open."""
+        return self._part is not None
+
+    def feed(self, events: Sequence[Event], out: list[TurnEvent]) -> None:
+        """Take the parser's events."""
+        for event in events:
+            if self.over is not None:
+                return
+            if isinstance(event, TextDelta):
+                if self._part is not None:
+                    self._text(self._part, event.text, out)
+                    self._watch(event.text, out)
+            elif isinstance(event, MessageStart):
+                self._start(event.header, out)
+            elif isinstance(event, MessageEnd):
+                self._end(event.stop, out)
+            else:
+                if event.code == "unknown-recipient":
+                    self._unknown_recipient = True
+                self._note(event, out)
+
+    @property
+    def answering(self) -> bool:
+        """Whether the open message is the answer."""
+        return self._part is not None and self._part.kind is PartKind.ANSWER
+
+    def logprobs(self, values: Sequence[Logprob]) -> None:
+        """The log probabilities of the answer's text that is fed next."""
+        self._logprobs += values
+
+    def _watch(self, text: str, out: list[TurnEvent]) -> None:
+        if self.guard is not None and self.over is None and self.guard.add(text):
+            self.repeats(out)
+
+    def repeats(self, out: list[TurnEvent]) -> None:
+        """The model only repeats itself: end the turn."""
+        self._notes.append(mended("repetition"))
+        self._finish(out, complete=False)
+        self.over = "repetition"
+
+    def again(self) -> None:
+        """Another completion of the same turn begins."""
+        self.over, self.cut, self.incomplete = None, True, False
+        self._unknown_recipient = False
+
+    # Held parts.
+
+    def release(self, out: list[TurnEvent]) -> None:
+        """What was held is good."""
+        if self.held is not None:
+            out += self.held
+        self.held = self._before = None
+
+    def discard(self) -> str:
+        """What was held is not good: as if it had not been said. The text is returned."""
+        held, self.held = self.held or [], None
+        if self._before is not None:
+            messages, calls, answers, self.spoken, bound = self._before
+            del self.messages[messages:], self.answers[answers:], self.bound[bound:]
+            self.call_ids = [entry for entry in self.call_ids if entry[0] < messages]
+            self.calls = calls
+        self._before = None
+        return "".join([event.text for event in held if isinstance(event, PartEnd)])
+
+    def answer(self, text: str, out: list[TurnEvent]) -> None:
+        """A whole answer that was made from what was discarded."""
+        header = Header(_ASSISTANT, "final")
+        part = _Part(PartKind.ANSWER, header)
+        self._emit(PartStart(PartKind.ANSWER), out)
+        part.started = True
+        self._pass_on(part, text, out)
+        self._part = part
+        self._finish(out, complete=True)
+
+    # Messages.
+
+    def _start(self, header: Header, out: list[TurnEvent]) -> None:
+        if self._part is not None:  # cannot be, but for a parser at fault: lose nothing
+            self._finish(out, complete=False)
+        unknown, self._unknown_recipient = self._unknown_recipient, False
+        if header.role != Role.ASSISTANT:
+            who = header.name or header.role.value
+            self._note(mended("message-of-another", who), out)
+            if self.calls:
+                self.over = "foreign"
+                return
+            part = self._open(PartKind.REASONING, header)
+            part.foreign = True
+        elif (tool := self.offer.tools.get(header.recipient or "")) is not None:
+            part = self._open_call(header, tool, out)
+        elif header.recipient is not None or header.channel == "analysis":
+            part = self._open(PartKind.REASONING, header)
+        elif header.channel == "commentary" or (unknown and header.channel != "final"):
+            part = self._open(PartKind.REASONING if unknown else PartKind.PREAMBLE, header)
+            if self.options.adopt and self.offer.tools:
+                part.raw = []
+        else:
+            part = self._open_answer(header, out)
+        self.thinking = part.kind is PartKind.REASONING
+        self._settle_flow(part)
+
+    def _open(self, kind: PartKind, header: Header) -> _Part:
+        part = self._part = _Part(kind, header)
+        return part
+
+    def _open_answer(self, header: Header, out: list[TurnEvent]) -> _Part:
+        code = None
+        if self.offer.required:
+            code = "answer-instead-of-call"
+        elif self.options.structured and self.answers:
+            code = "further-answer"
+        if code is not None:
+            self._note(mended(code), out)
+            return self._open(PartKind.REASONING, header)
+        part = self._open(PartKind.ANSWER, header)
+        if self.options.hold_answer:
+            self._hold()
+        if self.options.stops:
+            part.reader = StopStrings(self.options.stops)
+        if self.options.opening is not None and self.held is None:
+            part.raw = []
+        else:
+            self._begin(part, out)
+        return part
+
+    def _open_call(self, header: Header, tool: OfferedTool, out: list[TurnEvent]) -> _Part:
+        part = self._open(PartKind.CALL, header)
+        part.tool = tool
+        part.call_id = self._new_id()
+        if tool.custom:
+            part.reader = InputStream()
+        elif tool.json:
+            part.reader = ArgumentStream(tool.schema)
+        if tool.recipient in self.options.hold_calls:
+            self._hold()
+        self._begin(part, out)
+        return part
+
+    def _begin(self, part: _Part, out: list[TurnEvent]) -> None:
+        part.started = True
+        if part.tool is None:
+            self._emit(PartStart(part.kind), out)
+        else:
+            self._emit(
+                PartStart(PartKind.CALL, part.call_id, part.tool.name, part.tool.custom), out
+            )
+
+    def _settle_flow(self, part: _Part) -> None:
+        plain = part.started and part.reader is None and part.raw is None and self.held is None
+        if plain and not (self.options.logprobs and part.kind is PartKind.ANSWER):
+            self.flowing = part.texts
+
+    # Text.
+
+    def _text(self, part: _Part, text: str, out: list[TurnEvent]) -> None:
+        if part.raw is not None:
+            part.raw.append(text)
+            if part.kept or text.isspace() or not self._clear(part, text.lstrip()[0], out):
+                return
+            text = "".join(part.raw)
+            part.raw = None
+        reader = part.reader
+        if reader is not None:
+            text = reader.feed(text)
+        if text:
+            self._pass_on(part, text, out)
+        if reader.__class__ is StopStrings and reader.found is not None:
+            self.stop_string = reader.found
+            self._finish(out, complete=True)
+            self.over = "string"
+        elif self.flowing is None:
+            self._settle_flow(part)
+
+    def _clear(self, part: _Part, first: str, out: list[TurnEvent]) -> bool:
+        """Whether text that waited may flow, now that its first character is known."""
+        if part.kind is not PartKind.ANSWER:
+            part.kept = first == "{"
+            return not part.kept
+        if first not in (self.options.opening or first):
+            self._hold()
+        self._begin(part, out)
+        return True
+
+    def _pass_on(self, part: _Part, text: str, out: list[TurnEvent]) -> None:
+        if not part.started:
+            self._begin(part, out)
+        part.texts.append(text)
+        if part.kind is PartKind.ANSWER and self._logprobs:
+            self._emit(PartDelta(text, tuple(self._logprobs)), out)
+            self._logprobs.clear()
+        else:
+            self._emit(PartDelta(text), out)
+
+    # Ends.
+
+    def _end(self, stop: Stop, out: list[TurnEvent]) -> None:
+        part = self._part
+        cut = stop is Stop.EOF and self.cut
+        if part is not None and part.raw is not None and not cut and self._adopted(part, out):
+            part = None
+            called = True
+        else:
+            called = part is not None and part.kind is PartKind.CALL
+            self._finish(out, complete=not cut)
+        if stop in _ENDS:
+            self.over = "stop"
+        elif called and not self.offer.parallel:
+            self.over = "enough"
+        elif part is not None and part.foreign:
+            self.over = "foreign"
+
+    def _finish(self, out: list[TurnEvent], *, complete: bool) -> None:
+        """Close the open part, if there is one."""
+        part, self._part = self._part, None
+        self.flowing, self.thinking = None, False
+        if part is not None:
+            if part.raw is not None:
+                text, part.raw = "".join(part.raw), None
+                if text and isinstance(part.reader, StopStrings):
+                    text = part.reader.feed(text)
+                if text:
+                    self._pass_on(part, text, out)
+            self._close(part, out, complete=complete)
+        for note in self._notes:
+            self._emit(Recovered(note), out)
+        self._notes.clear()
+        self._logprobs.clear()
+
+    def _close(self, part: _Part, out: list[TurnEvent], *, complete: bool) -> None:
+        reader = part.reader
+        arguments: Arguments | None = None
+        rest = ""
+        if isinstance(reader, StopStrings):
+            rest = reader.rest()
+        elif isinstance(reader, ArgumentStream):
+            rest, arguments = reader.finish(cut=not complete)
+            self._note_arguments(arguments, complete=complete)
+        elif isinstance(reader, InputStream):
+            rest, mend = reader.finish(cut=not complete)
+            if mend:
+                self._notes.append(mended("custom-input-raw"))
+        if rest:
+            self._pass_on(part, rest, out)
+        text = "".join(part.texts)
+        self.incomplete = not complete
+        if part.kind is PartKind.ANSWER:
+            if not part.started:
+                self._begin(part, out)
+            self.answers.append(text)
+            self.spoken = True
+        if part.started:
+            self._emit(PartEnd(text, complete, arguments), out)
+            self._remember(part, text)
+        if part.tool is not None:
+            self._called(part, part.tool, arguments, out, complete=complete)
+
+    def _remember(self, part: _Part, text: str) -> None:
+        header = part.header
+        channel = _CHANNELS.get(part.kind)
+        if part.tool is None:
+            if part.kind is PartKind.PREAMBLE:
+                self.spoken = self.spoken or bool(text.strip())
+            kind = header.content_type if part.kind is PartKind.ANSWER else None
+            message = Message(_ASSISTANT, (TextContent(text),), channel, None, kind)
+        else:
+            channel = "analysis" if header.channel == "analysis" else "commentary"
+            if isinstance(part.reader, InputStream):
+                text = msgspec.json.encode({"input": text}).decode()
+            assert part.call_id is not None
+            self.call_ids.append((len(self.messages), part.call_id))
+            message = Message(
+                _ASSISTANT,
+                (TextContent(text),),
+                channel,
+                part.tool.recipient,
+                header.content_type,
+            )
+        self.messages.append(message)
+
+    # Calls.
+
+    def _called(
+        self,
+        part: _Part,
+        tool: OfferedTool,
+        arguments: Arguments | None,
+        out: list[TurnEvent],
+        *,
+        complete: bool,
+    ) -> None:
+        self.calls += 1
+        if tool.strict and complete:
+            self.bound.append((tool, arguments))
+        for further in arguments.more if arguments is not None and complete else ():
+            if self.offer.parallel:
+                call = Message.call(
+                    tool.recipient, further.json, content_type=part.header.content_type
+                )
+                self._whole_call(call, tool, further, out)
+            else:
+                self._notes.append(mended("further-call"))
+                self._emit(PartStart(PartKind.REASONING), out)
+                self._emit(PartDelta(further.json), out)
+                self._emit(PartEnd(further.json), out)
+                self.messages.append(Message.analysis(further.json))
+
+    def _whole_call(
+        self, call: Message, tool: OfferedTool, arguments: Arguments, out: list[TurnEvent]
+    ) -> None:
+        """A call whose arguments are known at once."""
+        text = arguments.json
+        given: Arguments | None = arguments
+        if tool.custom:
+            value = (arguments.value or {}).get("input")
+            text, given = (value if isinstance(value, str) else text), None
+        call_id = self._new_id()
+        self._emit(PartStart(PartKind.CALL, call_id, tool.name, tool.custom), out)
+        if text:
+            self._emit(PartDelta(text), out)
+        self._emit(PartEnd(text, True, given), out)
+        self.call_ids.append((len(self.messages), call_id))
+        self.messages.append(call)
+        self.calls += 1
+        if tool.strict:
+            self.bound.append((tool, arguments))
+
+    def _adopted(self, part: _Part, out: list[TurnEvent]) -> bool:
+        """Whether an unaddressed message was a call: then it is told as one."""
+        if not part.kept or part.raw is None:
+            return False
+        text = "".join(part.raw)
+        message = Message(_ASSISTANT, (TextContent(text),), "commentary", None, None)
+        call = adopt_call(message, self.offer.namespaces)
+        tool = None if call is None else self.offer.tools.get(call.recipient or "")
+        if call is None or tool is None:
+            return False
+        self._part, self.flowing, self.thinking = None, None, False
+        if tool.recipient in self.options.hold_calls:
+            self._hold()
+        for note in self._notes:
+            self._emit(Recovered(note), out)
+        self._notes.clear()
+        self._emit(Recovered(mended("adopted-call", tool.recipient)), out)
+        arguments = parse_arguments(call.text, schema=tool.schema)
+        self._whole_call(call, tool, arguments, out)
+        return True
+
+    def _note_arguments(self, arguments: Arguments, *, complete: bool) -> None:
+        if arguments.more:
+            self._notes.append(mended("several-calls", str(1 + len(arguments.more))))
+        if arguments.kind is ArgumentsKind.VALID:
+            return
+        codes = ", ".join(arguments.repairs)
+        if not complete:
+            self._notes.append(mended("arguments-truncated", codes))
+        elif arguments.kind is ArgumentsKind.RAW:
+            self._notes.append(mended("arguments-raw", codes))
+        elif not arguments.more:
+            self._notes.append(mended("arguments-repaired", codes))
+
+    # Output.
+
+    def _note(self, diagnostic: Diagnostic, out: list[TurnEvent]) -> None:
+        if self._part is None:
+            self._emit(Recovered(diagnostic), out)
+        else:
+            self._notes.append(diagnostic)
+
+    def _hold(self) -> None:
+        if self.held is None:
+            self.held = []
+            self._before = (
+                len(self.messages),
+                self.calls,
+                len(self.answers),
+                self.spoken,
+                len(self.bound),
+            )
+
+    def _emit(self, event: TurnEvent, out: list[TurnEvent]) -> None:
+        (out if self.held is None else self.held).append(event)

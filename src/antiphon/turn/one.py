@@ -1,0 +1,322 @@
+"""The state of one turn: what was asked, what came, what comes next. No engine is called here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final
+
+from antiphon.api.errors import ApiError
+from antiphon.api.turn import FinishReason, Recovered, TurnEnd, TurnEvent, TurnRequest, TurnUsage
+from antiphon.codec.arguments import parse_arguments
+from antiphon.engines.protocol import Capabilities, CompletionRequest, Finish
+from antiphon.engines.protocol import FinishReason as EngineFinish
+from antiphon.errors import SchemaError
+from antiphon.model.message import Role
+from antiphon.settings.model import ModelSettings, Settings
+from antiphon.turn.attempt import Attempt, Attempts
+from antiphon.turn.codes import mended
+from antiphon.turn.constraint import Constraint, constraint
+from antiphon.turn.fold import FoldOptions, TurnFold
+from antiphon.turn.intake import Intake
+from antiphon.turn.memory import ReasoningMemory
+from antiphon.turn.offer import offer_of
+from antiphon.turn.prompt import off_loop, renderer, room, size
+from antiphon.turn.repetition import RepetitionGuard
+from antiphon.turn.sampling import check_logprobs, sampling
+from antiphon.turn.stops import MAX_STOP_CHARS
+from antiphon.turn.validation import check_text, misfit
+
+__all__ = ["OneTurn"]
+
+_NO_MODEL: Final = ModelSettings()
+_OPENINGS: Final = {"object": "{", "array": "["}
+_START_OF_ANSWER: Final = 2
+"""``<|start|>assistant``, with which a prompt ends."""
+
+
+class OneTurn:
+    """One run of a turn, completion after completion. ``attempt`` is the next one, if any."""
+
+    def __init__(
+        self,
+        request: TurnRequest,
+        can: Capabilities,
+        settings: Settings,
+        new_id: Callable[[], str],
+        memory: ReasoningMemory,
+        *,
+        grammar_holds: bool = True,
+    ) -> None:
+        self.request = request
+        self.grammar_holds = grammar_holds
+        """False once an answer under a grammar did not fit its schema."""
+        self.attempt: Attempt | None = None
+        self.fold: TurnFold
+        self.intake: Intake
+        self._can = can
+        self._settings = settings
+        self._model = settings.models.get(request.model, _NO_MODEL)
+        self._new_id = new_id
+        self._memory = memory
+        self._offer = offer_of(request)
+        self._fields = sampling(request.sampling, settings.prompt, can)
+        self._logprobs = check_logprobs(request, can)
+        self._length = False
+        self._usage = TurnUsage(completions=0)
+        self._prompt: list[int] = []
+        self._checked = 0
+        if sum(map(len, request.stop)) > MAX_STOP_CHARS or not all(request.stop):
+            raise ApiError(
+                f"stop: strings must not be empty, nor longer than {MAX_STOP_CHARS} characters"
+                " together",
+                param="stop",
+            )
+
+    # Before and between completions.
+
+    async def begin(self) -> list[TurnEvent]:
+        """Make the prompt, decide how to begin. Raises ApiError for what cannot be done."""
+        request = self.request
+        bound = Constraint(False)
+        if request.output is not None or self._offer.required or request.strict_tools:
+            bound = await self._bound()
+        ids = {past.message: past.call_id for past in request.past_calls}
+        conversation, restored = await self._memory.restore(
+            request.conversation, ids, request.tenant
+        )
+        chars = size(conversation.messages)
+        self._prompt = await off_loop(chars, lambda: renderer().for_completion(conversation))
+        self._attempts = Attempts(
+            request, self._offer, bound, self._settings.turn, self._can.grammar
+        )
+        self.attempt = self._attempts.first()
+        self.fold = TurnFold(self._offer, self._options(self.attempt), self._new_id, self._guard())
+        self._room(len(self._prompt))
+        return [Recovered(mended("reasoning-restored", str(restored)))] if restored else []
+
+    async def completion(self) -> CompletionRequest:
+        """What to ask the engine for now."""
+        attempt, fold = self.attempt, self.fold
+        if attempt is None:
+            raise RuntimeError("the turn is over")
+        prompt = self._prompt
+        extra = list(fold.messages)
+        if attempt.note is not None:
+            extra.append(attempt.note)
+        if extra:
+            said = await off_loop(
+                size(extra), lambda: renderer().conversation(extra, history="keep")
+            )
+            prompt = [*prompt[:-_START_OF_ANSWER], *said, *prompt[-_START_OF_ANSWER:]]
+        prompt = [*prompt, *attempt.prefill] if attempt.prefill else prompt
+        self._sent = len(prompt)
+        self.intake = Intake(self._can.reading, self._offer.table, fold)
+        request = self.request
+        return CompletionRequest(
+            prompt=prompt,
+            model=self._model.engine or request.model,
+            max_tokens=self._room(len(prompt)),
+            logprobs=self._logprobs,
+            grammar=attempt.grammar,
+            cache_salt=_salt(request.tenant) if self._can.cache_salt else None,
+            affinity=self._affinity(),
+            **self._fields,
+        )
+
+    def prefilled(self) -> list[TurnEvent]:
+        """The events of the completion's beginning that the prompt holds."""
+        out: list[TurnEvent] = []
+        attempt = self.attempt
+        if attempt is not None:
+            if attempt.code is not None:
+                out.append(Recovered(mended(attempt.code, attempt.detail)))
+            self.intake.prefill(attempt.prefill, out)
+        return out
+
+    # After a completion.
+
+    async def ended(self, finish: Finish | None) -> list[TurnEvent]:
+        """A completion is over: the rest of its events, and ``attempt`` for what comes next."""
+        out: list[TurnEvent] = []
+        fold = self.fold
+        over = fold.over
+        self.intake.end(finish, out)
+        self._count(finish)
+        cut = over is None and finish is not None and finish.reason is EngineFinish.LENGTH
+        self._length = cut or fold.over == "repetition"
+        self.attempt = None if self._length else await self._checked_against(out)
+        if self.attempt is None and not self._length:
+            self.attempt = self._attempts.after(fold)
+            if self.attempt is None and self._offer.required and not fold.calls:
+                raise ApiError(
+                    "the model did not call a tool, though tool_choice requires it",
+                    status=502,
+                    type="engine_error",
+                    param="tool_choice",
+                    code="tool_call_missing",
+                )
+        if self.attempt is not None and self._left() == 0:
+            self.attempt, self._length = None, True
+        if self.attempt is None:
+            fold.release(out)
+        else:
+            fold.again()
+            fold.options = self._options(self.attempt)
+        return out
+
+    async def end(self) -> list[TurnEvent]:
+        """The turn is over."""
+        fold, request = self.fold, self.request
+        if fold.call_ids:
+            await self._memory.remember(
+                request.conversation.messages, fold.messages, fold.call_ids, request.tenant
+            )
+        reason: FinishReason = "stop"
+        if self._length:
+            reason = "length"
+        elif fold.calls:
+            reason = "tool_calls"
+        end = TurnEnd(
+            finish_reason=reason,
+            usage=self._usage,
+            messages=tuple(fold.messages),
+            stop_string=fold.stop_string,
+        )
+        return [end]
+
+    # Inside.
+
+    async def _bound(self) -> Constraint:
+        """What the request binds, looked at in a thread: schemas are the client's."""
+        try:
+            return await asyncio.to_thread(constraint, self.request, self._offer)
+        except SchemaError as error:
+            param = "tools" if str(error).startswith("tools") else "response_format"
+            raise ApiError(str(error), param=param, code="invalid_schema") from error
+
+    def _options(self, attempt: Attempt) -> FoldOptions:
+        request = self.request
+        output = request.output
+        held_to = attempt.grammar is not None and attempt.exact and self.grammar_holds
+        strict = output is not None and output.strict
+        opening = None
+        if output is not None and strict and held_to:
+            opening = _OPENINGS.get(str(output.schema.get("type")))
+        return FoldOptions(
+            stops=request.stop,
+            adopt=self._settings.turn.adopt_calls,
+            structured=output is not None,
+            hold_answer=strict and not held_to,
+            hold_calls=frozenset() if held_to else request.strict_tools,
+            opening=opening,
+            logprobs=self._logprobs is not None,
+        )
+
+    def _guard(self) -> RepetitionGuard | None:
+        turn = self._settings.turn
+        return RepetitionGuard(turn.repetition_tokens) if turn.repetition_guard else None
+
+    def _room(self, prompt: int) -> int | None:
+        context = [
+            length
+            for length in (self._can.context_length, self._model.context_length)
+            if length is not None
+        ]
+        limits = (self._settings.turn.output_tokens, self._model.output_tokens or 0)
+        return room(prompt, min(context, default=None), self._left(), limits)
+
+    def _left(self) -> int | None:
+        asked = self.request.max_tokens
+        return None if asked is None else max(0, asked - self._usage.completion_tokens)
+
+    def _affinity(self) -> str | None:
+        request = self.request
+        digest = blake2b(request.tenant.encode(), digest_size=16)
+        if request.conversation_key is not None:
+            digest.update(b"\0key\0" + request.conversation_key.encode("utf-8", "surrogatepass"))
+            return digest.hexdigest()
+        for message in request.conversation.messages:
+            if message.role == Role.USER:
+                digest.update(b"\0user\0" + message.text.encode("utf-8", "surrogatepass"))
+                return digest.hexdigest()
+        return None
+
+    def _count(self, finish: Finish | None) -> None:
+        """Add a completion's tokens. Engines that send no ids tell only the sum of all."""
+        told = None if finish is None else finish.usage
+        seen = self.intake.tokens
+        completion = told.completion_tokens if told and told.completion_tokens else seen
+        reasoning = self.intake.reasoning_tokens
+        if seen and self._can.reading in ("marked", "stripped"):
+            reasoning = round(completion * reasoning / seen)
+        known = self._usage
+        self._usage = TurnUsage(
+            prompt_tokens=known.prompt_tokens
+            + (told.prompt_tokens if told and told.prompt_tokens else self._sent),
+            cached_tokens=known.cached_tokens + (told.cached_tokens if told else 0),
+            completion_tokens=known.completion_tokens + completion,
+            reasoning_tokens=known.reasoning_tokens + min(reasoning, completion),
+            completions=known.completions + 1,
+        )
+
+    # What is bound.
+
+    async def _checked_against(self, out: list[TurnEvent]) -> Attempt | None:
+        """Check what is bound to a schema. The attempt that mends it, if it does not fit.
+
+        Raises ApiError if it cannot be mended.
+        """
+        fold, output = self.fold, self.request.output
+        for tool, arguments in fold.bound[self._checked :]:
+            if arguments is None or tool.schema is None:
+                continue
+            schema, value = tool.schema, arguments.value
+            why = "not a JSON object"
+            if value is not None:
+                found = await asyncio.to_thread(misfit, schema, value)
+                if found is None:
+                    continue
+                why = found
+            leaked = self._misfits()
+            attempt = None if leaked else self._attempts.another_call(tool.recipient, why)
+            if attempt is None:
+                raise _unfit(f"the arguments of {tool.name} do not match its schema: {why}")
+            fold.discard()
+            return attempt
+        self._checked = len(fold.bound)
+        if output is None or not output.strict or not fold.answers or fold.stop_string is not None:
+            return None
+        text = fold.answers[0]
+        why_not = await asyncio.to_thread(check_text, output.schema, text)
+        if why_not is None:
+            return None
+        leaked = self._misfits()
+        if not leaked:
+            better = await asyncio.to_thread(parse_arguments, text)
+            fits = better.value is not None and not better.truncated
+            if fits and await asyncio.to_thread(check_text, output.schema, better.json) is None:
+                fold.discard()
+                out.append(Recovered(mended("repaired-output", ", ".join(better.repairs))))
+                fold.answer(better.json, out)
+                return None
+        attempt = None if leaked else self._attempts.another_answer(why_not)
+        if attempt is None:
+            raise _unfit(f"the answer does not match the required schema: {why_not}")
+        fold.discard()
+        return attempt
+
+    def _misfits(self) -> bool:
+        """Something did not fit. Whether it was shown already, because a grammar was trusted."""
+        if self.attempt is not None and self.attempt.grammar is not None and self.attempt.exact:
+            self.grammar_holds = False
+        return self.fold.held is None
+
+
+def _unfit(message: str) -> ApiError:
+    return ApiError(message, status=502, type="engine_error", code="structured_output_failed")
+
+
+def _salt(tenant: str) -> str | None:
+    return blake2b(tenant.encode(), digest_size=16).hexdigest() if tenant else None
