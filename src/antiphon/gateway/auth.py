@@ -38,14 +38,16 @@ def authenticate(
     ring: KeyRing,
     now: datetime,
     *,
+    required: bool = False,
     operators: bool = True,
 ) -> Caller:
     """The caller whose key is in ``Authorization: Bearer …`` or ``x-api-key``.
 
     Without any key configured, everyone is `ANYONE`, whatever key is sent: clients insist on
-    sending one. ``operators``: ``server.operator_key_required``. Raises ApiError 401.
+    sending one. ``required``: a key is needed though there is none (any more). ``operators``:
+    ``server.operator_key_required``. Raises ApiError 401.
     """
-    if not ring:
+    if not ring and not required:
         return ANYONE
     presented = _presented(headers)
     if presented is None:
