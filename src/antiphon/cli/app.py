@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "parse": LazyCommand("antiphon.cli.parse:parse", "Turn tokens or text into messages."),
     "inspect": LazyCommand("antiphon.cli.inspect:inspect", "Show a transcript, annotated."),
     "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
+    "serve": LazyCommand("antiphon.cli.serve:serve", "Serve Chat Completions over any engine."),
     "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
 }
 

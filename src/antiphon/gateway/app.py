@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from antiphon.gateway.chat import ChatRoute
 from antiphon.gateway.completions import CompletionsRoute
 from antiphon.gateway.errors import ErrorBoundary, http_error
-from antiphon.gateway.health import HealthRoute, ReadyRoute
+from antiphon.gateway.health import HealthRoute, OpenApiRoute, ReadyRoute
 from antiphon.gateway.hooks import OpenPolicy, Policy
 from antiphon.gateway.models import ModelRoute, ModelsRoute
 from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
@@ -80,6 +80,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         Route("/v1/models/{model:path}", ModelRoute(services), methods=["GET"]),
         Route("/health", HealthRoute(services), methods=["GET"]),
         Route("/ready", ReadyRoute(services), methods=["GET"]),
+        Route("/openapi.json", OpenApiRoute(), methods=["GET"]),
     ]
     routes += [Route(path, ProxyRoute(services), methods=["POST"]) for path in PASSED_ON]
     return [*routes, *services.policy.routes()]

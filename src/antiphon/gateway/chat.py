@@ -27,7 +27,6 @@ from antiphon.gateway.services import Services
 from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
 from antiphon.settings.model import Settings
-from antiphon.turn.choices import run_choices
 
 __all__ = ["LARGE_BODY", "ChatRoute"]
 
@@ -148,7 +147,18 @@ class _Work:
 
     def _batches(self) -> _Batches:
         runner = self._services.runner(self._served)
-        return run_choices(runner, self._request.turn, self._request.n)
+        request = self._request
+        if request.n == 1:
+            return _only(runner.run(request.turn))
+        from antiphon.turn.choices import run_choices
+
+        return run_choices(runner, request.turn, request.n)
+
+
+async def _only(batches: AsyncGenerator[Sequence[TurnEvent], None]) -> _Batches:
+    async with aclosing(batches):
+        async for batch in batches:
+            yield 0, batch
 
 
 def prompt_policy(settings: Settings, served: Served, context: RequestContext) -> PromptPolicy:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api.chat.stream import DONE
+from antiphon.engines.protocol import Chunk
 from antiphon.engines.served import Served
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import RequestContext, context_of
@@ -67,8 +69,11 @@ class _Work:
         request: RawRequest,
         size: int,
     ) -> None:
-        self._place = lambda: services.policy.admit(context, served, size)
-        self._chunks = lambda: aclosing(served.engine.complete(request.completion))
+        self._services = services
+        self._context = context
+        self._served = served
+        self._completion = request.completion
+        self._size = size
         self._answer = RawAnswer(
             id=f"cmpl-{services.new_id()}",
             created=int(services.clock.now().timestamp()),
@@ -76,7 +81,7 @@ class _Work:
         )
 
     async def whole(self) -> bytes:
-        async with self._place(), self._chunks() as batches:
+        async with self._place(), aclosing(self._chunks()) as batches:
             async for chunks in batches:
                 self._answer.feed(chunks)
         return self._answer.body()
@@ -84,9 +89,15 @@ class _Work:
     async def stream(self, stream: EventStream) -> None:
         async with self._place():
             stream.open()
-            async with self._chunks() as batches:
+            async with aclosing(self._chunks()) as batches:
                 async for chunks in batches:
                     text = self._answer.feed(chunks)
                     if text:
                         await stream.write(self._answer.event(text))
         await stream.end(self._answer.last_events() + DONE)
+
+    def _place(self) -> AbstractAsyncContextManager[None]:
+        return self._services.policy.admit(self._context, self._served, self._size)
+
+    def _chunks(self) -> AsyncGenerator[Sequence[Chunk], None]:
+        return self._served.engine.complete(self._completion)

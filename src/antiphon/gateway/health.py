@@ -1,4 +1,7 @@
-"""``/health``: this process lives. ``/ready``: a request sent now would find an engine."""
+"""``/health``: this process lives. ``/ready``: a request sent now would find an engine.
+
+And ``/openapi.json``, which says what else there is.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from antiphon import __version__
+from antiphon.api.openapi import openapi_document
 from antiphon.gateway.errors import send_json
 from antiphon.gateway.services import Services
 
-__all__ = ["HealthRoute", "ReadyRoute"]
+__all__ = ["HealthRoute", "OpenApiRoute", "ReadyRoute"]
 
 
 class HealthRoute:
@@ -38,3 +42,15 @@ class ReadyRoute:
             "engines": [{"name": e.name, "state": e.state} for e in engines],
         }
         await send_json(send, msgspec.json.encode(body), status=200 if ready else 503)
+
+
+class OpenApiRoute:
+    """The OpenAPI document, made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._body: bytes | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._body is None:
+            self._body = msgspec.json.encode(openapi_document(__version__))
+        await send_json(send, self._body)

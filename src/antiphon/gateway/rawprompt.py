@@ -15,7 +15,7 @@ from msgspec import Meta
 from antiphon.api.errors import ApiError
 from antiphon.codec.text import CONTROL
 from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest, Finish, FinishReason
-from antiphon.errors import EngineError, MessageError
+from antiphon.errors import EngineError
 from antiphon.model.json import decode_as
 from antiphon.vocab.control import CONTROL_IDS, CONTROL_NAMES
 from antiphon.vocab.tokenizer import Tokenizer
@@ -87,11 +87,8 @@ class RawRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode_raw(body: bytes, *, capabilities: Capabilities, tokenizer: Tokenizer) -> RawRequest:
-    """Raises ApiError naming what is wrong or not possible here."""
-    try:
-        wire = decode_as(_DECODER, body)
-    except MessageError as error:
-        raise ApiError(str(error), param=error.field, code="invalid_value") from None
+    """Raises MessageError or ApiError, naming what is wrong or not possible here."""
+    wire = decode_as(_DECODER, body)
     for name, harmless in _IMPOSSIBLE.items():
         if getattr(wire, name) not in harmless:
             raise _unsupported(name, "is not possible on this route for this engine")

@@ -1,0 +1,193 @@
+"""``antiphon serve``: the gateway, from settings to the last stream."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from antiphon.cli.errors import CommandLineError
+from antiphon.cli.serve_view import ServeView
+from antiphon.settings.load import describe, load
+from antiphon.settings.model import Settings
+from antiphon.settings.options import Option, options
+
+if TYPE_CHECKING:
+    from antiphon.gateway.services import Services
+
+__all__ = ["serve"]
+
+_SHOWN: Final = {"engine", "model", "server.host", "server.port", "log.trace", "mode"}
+"""Settings with an option of their own in the help; the others are hidden there."""
+
+
+def _flags(command: Callable[..., None]) -> Callable[..., None]:
+    """One hidden option for each setting that has none yet."""
+    for option in reversed(options()):
+        if option.path not in _SHOWN and _is_plain(option):
+            command = click.option(
+                option.flag, _parameter(option.path), metavar="VALUE", hidden=True
+            )(command)
+    return command
+
+
+def _is_plain(option: Option) -> bool:
+    """Whether a command line can say it: tables can only be in the file."""
+    return "table" not in option.expected
+
+
+def _parameter(path: str) -> str:
+    return "setting_" + path.replace(".", "__")
+
+
+@click.command(
+    epilog="Every setting of docs/settings.md is a flag too, for example --turn-seconds 600."
+)
+@click.option(
+    "--engine",
+    metavar="WHAT",
+    help="tiny, scripted[:FILE], a URL, or a name from the registry. Default: an engine that runs"
+    " on a usual port, else tiny.",
+)
+@click.option("--model", metavar="GGUF", help="Start llama.cpp with this model.")
+@click.option("--host", metavar="ADDRESS", help="Default: 127.0.0.1.")
+@click.option("--port", metavar="NUMBER", help="Default: 8000; 0 takes any free port.")
+@click.option("--mode", type=click.Choice(["auto", "harmony", "standard"]), help="Default: auto.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Settings; default: antiphon.toml here or in the configuration folder.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting by its path, such as turn.seconds=600. May be repeated.",
+)
+@click.option(
+    "--trace", metavar="FILE", help="Write every prompt and raw output, for 'antiphon inspect'."
+)
+@click.option("--check", is_flag=True, help="Check the settings, say what they are, and end.")
+@_flags
+def serve(
+    config: Path | None, assignments: tuple[str, ...], check: bool, **given: str | None
+) -> None:
+    """Serve Chat Completions over any engine that runs gpt-oss.
+
+    \b
+    Examples:
+      antiphon serve
+      antiphon serve --engine http://127.0.0.1:8080
+      antiphon serve --model gpt-oss-20b.gguf --port 9000
+      antiphon serve --engine scripted --set turn.seconds=60
+      antiphon serve --check
+    """
+    flags = _named(given)
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise CommandLineError(f"--set {assignment}: expected NAME=VALUE")
+        flags[name.strip()] = value
+
+    def read() -> Settings:
+        return load(config, None, flags)
+
+    settings = read()
+    view = ServeView(sys.stderr)
+    if check:
+        view.checked(describe(settings), _check(settings))
+        return
+    _serve(settings, view, read)
+
+
+def _named(given: Mapping[str, str | None]) -> dict[str, str]:
+    """Setting paths → values, from click's parameters."""
+    short = {"host": "server.host", "port": "server.port", "trace": "log.trace"}
+    return {
+        short.get(name) or name.removeprefix("setting_").replace("__", "."): value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _check(settings: Settings) -> list[str]:
+    """What else must be right before a server can start. Raises for what is wrong."""
+    import os
+
+    from antiphon.gateway.auth import check_bind
+    from antiphon.gateway.keyfile import KeyFile, key_file_path
+
+    path = key_file_path(settings.keys.file, os.environ)
+    ring = KeyFile(path).load()
+    check_bind(settings, ring)
+    keys = f"{len(ring.keys)} keys in {path}" if ring else "no API keys: this machine only"
+    return [keys]
+
+
+def _serve(settings: Settings, view: ServeView, read: Callable[[], Settings]) -> None:
+    try:
+        import uvicorn  # noqa: F401 - the extra as a whole is there, or is not
+        import aiohttp  # noqa: F401
+        import starlette  # noqa: F401
+    except ModuleNotFoundError as missing:
+        from antiphon.errors import MissingExtraError
+
+        raise MissingExtraError(missing.name or "uvicorn", "gateway") from missing
+    from antiphon.gateway.server import bind
+
+    (keys,) = _check(settings)
+    listener = bind(settings.server.host, settings.server.port)
+    with listener:
+        runner = _runner()
+        with runner:
+            runner.run(_run(settings, listener, view, read, keys))
+
+
+def _runner() -> asyncio.Runner:
+    try:
+        import uvloop
+    except ModuleNotFoundError:  # There is none for Windows.
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+async def _run(
+    settings: Settings, listener: Any, view: ServeView, read: Callable[[], Settings], keys: str
+) -> None:
+    from antiphon.engines.catalog import Catalog
+    from antiphon.gateway.app import create_app
+    from antiphon.gateway.server import GatewayServer
+
+    catalog = await Catalog.open(settings, progress=view.progress)
+    try:
+        app = create_app(settings, catalog=catalog)
+        services: Services = app.state.services
+        server = GatewayServer(
+            app,
+            listener,
+            lifecycle=services.lifecycle,
+            shutdown_seconds=settings.server.shutdown_seconds,
+            on_ready=lambda: view.ready(server.url, services, keys),
+            on_reload=lambda: _reload(services, view, read),
+        )
+        await server.serve(sockets=[listener])
+    finally:
+        await catalog.aclose()
+
+
+def _reload(services: Services, view: ServeView, read: Callable[[], Settings]) -> None:
+    """Take the settings over, or keep the old ones if the new ones are wrong."""
+    from antiphon.errors import AntiphonError
+
+    try:
+        services.reload(read())
+    except AntiphonError as error:
+        view.line(f"the settings were not reloaded: {error}")
+    else:
+        view.line("the settings were reloaded")

@@ -1,0 +1,107 @@
+"""What ``antiphon serve`` says: on a terminal for people, in a pipe one plain fact a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from antiphon import __version__
+from antiphon.cli.terminal import Terminal, printable
+
+if TYPE_CHECKING:
+    from antiphon.gateway.services import Services
+
+__all__ = ["ServeView"]
+
+MAX_MODELS = 20
+"""Most models that are listed."""
+
+
+class ServeView:
+    """Writes to ``stream``, which is stderr: the log goes there too."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._terminal = Terminal(stream)
+        self._open_line = False
+
+    def progress(self, text: str) -> None:
+        """What is being waited for; only where somebody can see it."""
+        if self._terminal.is_tty:
+            line = printable(text)[: max(20, self._terminal.width - 1)]
+            self._terminal.write(f"\r\x1b[K{self._terminal.style(line, 'dim')}")
+            self._terminal.flush()
+            self._open_line = True
+
+    def line(self, text: str) -> None:
+        """One line."""
+        if self._open_line:
+            self._terminal.write("\r\x1b[K")
+            self._open_line = False
+        self._terminal.write(printable(text) + "\n")
+        self._terminal.flush()
+
+    def ready(self, url: str, services: Services, keys: str) -> None:
+        """The first lines: where it serves, then what."""
+        style = self._terminal.style
+        if self._terminal.is_tty:
+            self._raw(f"{style('antiphon', 'bold')} {__version__}   {style(f'{url}/v1', 'green')}\n")
+        else:
+            self.line(f"antiphon {__version__} serves {url}/v1")
+        for name, what in _models(services):
+            self._pair(name, what)
+        self._pair("keys", keys)
+
+    def checked(self, settings: list[tuple[str, str]], facts: list[str]) -> None:
+        """The settings that are not at their defaults, and that all is well."""
+        for name, value in settings:
+            self.line(f"{name} = {value}")
+        for fact in facts:
+            self.line(fact)
+        self.line("the settings are good")
+
+    def _pair(self, name: str, what: str) -> None:
+        if self._terminal.is_tty:
+            self._raw(f"  {self._terminal.style(printable(name), 'bold')}  {printable(what)}\n")
+        else:
+            self.line(f"{name}: {what}")
+
+    def _raw(self, text: str) -> None:
+        if self._open_line:
+            self._terminal.write("\r\x1b[K")
+            self._open_line = False
+        self._terminal.write(text)
+        self._terminal.flush()
+
+
+def _models(services: Services) -> list[tuple[str, str]]:
+    """A line for each model: how it is served, where, and why."""
+    from antiphon.errors import AntiphonError
+    from antiphon.gateway.modes import decide
+
+    lines: list[tuple[str, str]] = []
+    cards = services.catalog.list()
+    for card in cards[:MAX_MODELS]:
+        served = services.catalog.find(card.id)
+        try:
+            mode: str = decide(
+                model=served.name,
+                gpt_oss=served.gpt_oss,
+                has_standard=served.passthrough is not None,
+                settings=served.settings,
+                server=services.settings.mode,
+            ).mode
+        except AntiphonError as error:
+            mode = str(error)
+        kind = "gpt-oss" if served.gpt_oss else "not gpt-oss"
+        why = f" ({'; '.join(served.reasons)})" if served.reasons else ""
+        length = f", {card.context_length:,} tokens" if card.context_length else ""
+        lines.append(
+            (f"model {card.id}", f"mode {mode}, {kind}{why}{length}, on {served.engine.name}")
+        )
+    if len(cards) > MAX_MODELS:
+        lines.append(("more models", str(len(cards) - MAX_MODELS)))
+    lines += [
+        (f"engine {engine.name}", f"{engine.state}: {engine.detail}")
+        for engine in services.catalog.health()
+        if engine.state not in ("up", "idle")
+    ]
+    return lines
