@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from antiphon.codec.grammar.plan import AUTO, ToolChoice, plan
 from antiphon.codec.parse import parse
 from antiphon.codec.render import render
@@ -62,13 +64,14 @@ def reply(
     prefill: Sequence[int] = (),
     **more: Any,
 ) -> list[Message]:
-    """What a fresh engine says next. ``choice=None``: the engine gets no plan."""
+    """What a fresh engine says next. ``choice=None``: the engine gets no grammar."""
     asked = {key: more.pop(key) for key in ("max_tokens", "seed") if key in more}
-    bound = None
+    grammar = None
     if choice is not None:
         bound = plan(tools, choice, parallel=parallel, response=response)
+        grammar = msgspec.json.encode(bound).decode()
     prompt = [*render(conversation(*said, tools=tools, **more)), *prefill]
-    request = CompletionRequest(prompt=prompt, plan=bound, **asked)
+    request = CompletionRequest(prompt=prompt, grammar=grammar, **asked)
     chunks = collect(ScriptedEngine(), request)
     tokens = [token for chunk in chunks for token in chunk.tokens]
     return parse([*prefill, *tokens], role=Role.ASSISTANT).messages

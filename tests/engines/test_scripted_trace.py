@@ -125,7 +125,7 @@ def test_it_dies_after_so_many_tokens(tmp_path: Path) -> None:
     assert ask(engine)[-1].finish is not None
 
 
-@pytest.mark.parametrize(("status", "hint"), [(400, 400), (429, 502), (500, 502), (503, 502)])
+@pytest.mark.parametrize(("status", "hint"), [(400, 400), (429, 429), (500, 502), (503, 503)])
 def test_it_refuses_as_an_engine_over_http_would(tmp_path: Path, status: int, hint: int) -> None:
     engine = trace(tmp_path, {"status": status, "body": "no slot is free"})
     with pytest.raises(EngineError, match=f"{status}: no slot is free") as refused:

@@ -12,8 +12,6 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from antiphon.codec.grammar.plan import Plan
-
 __all__ = [
     "Capabilities",
     "Chunk",
@@ -32,8 +30,8 @@ Reading = Literal["ids", "hybrid", "marked", "stripped"]
 text; ``marked``, text with the control tokens spelt out; ``stripped``, text without them."""
 
 GrammarKind = Literal["gbnf", "structural_tag", "plan"]
-"""The language in which an engine takes a constraint (`antiphon.codec.grammar`); ``plan``: as the
-value `CompletionRequest.plan`, for an engine that runs in this process."""
+"""The language in which an engine takes a constraint (`antiphon.codec.grammar`); ``plan``: the
+`Plan` itself, as JSON, for an engine of ours."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,9 +80,6 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How many alternatives to report for each token; None: no log probabilities."""
     grammar: str | None = None
     """A constraint in the engine's own language, from `antiphon.codec.grammar`."""
-    plan: Plan | None = None
-    """What may follow the prompt, for engines whose `Capabilities.grammar` is ``plan``. They get
-    it with every prompt of ours, free or not: only it tells that a tool must not be called."""
     cache_salt: str | None = None
     """Prompts with different salts share no cached prefix."""
     affinity: str | None = None

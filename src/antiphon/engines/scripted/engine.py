@@ -9,6 +9,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from antiphon.codec.grammar.plan import Plan
 from antiphon.engines.protocol import (
     Capabilities,
     Chunk,
@@ -19,6 +22,7 @@ from antiphon.engines.protocol import (
     TokenLogprob,
     Usage,
 )
+from antiphon.engines.refusal import refusal
 from antiphon.engines.scripted.completion import complete_scene
 from antiphon.engines.scripted.prefixes import Prefixes
 from antiphon.engines.scripted.scene import Scene, read_scene
@@ -135,6 +139,7 @@ class ScriptedEngine:
         """What to say, and the line of the trace that says how."""
         if self._scripts is not None:
             return self._scripts.popleft(), _NO_LINE
+        plan = _plan(request.grammar)
         scene = read_scene(request.prompt)
         line = self._line(scene, request.model)
         if isinstance(line.emit, str):
@@ -145,7 +150,7 @@ class ScriptedEngine:
         if request.max_tokens is not None:
             room = min(room, request.max_tokens)
         asked = None if request.max_tokens is None else room
-        return complete_scene(scene, request.plan, seed=request.seed or 0, room=asked), line
+        return complete_scene(scene, plan, seed=request.seed or 0, room=asked), line
 
     def _line(self, scene: Scene, model: str | None) -> Line:
         for i in self._trace.matching(scene, model):
@@ -232,12 +237,18 @@ def _chances(token: int, alternatives: int) -> TokenLogprob:
     return TokenLogprob(token, spelled, _CHOSEN, tuple(top))
 
 
+def _plan(grammar: str | None) -> Plan | None:
+    if grammar is None:
+        return None
+    try:
+        return msgspec.json.decode(grammar, type=Plan)
+    except msgspec.MsgspecError as error:
+        refused = EngineError(f"{ScriptedEngine.name} cannot read the grammar: {error}")
+        refused.status_hint = 400
+        raise refused from error
+
+
 def _refused(line: Line) -> EngineError:
     status = line.status or 500
-    error = EngineError(
-        f"{ScriptedEngine.name} refused the request with status {status}:"
-        f" {line.body if line.body is not None else 'as the trace says'}"
-    )
-    if status == 400:
-        error.status_hint = 400
-    return error
+    body = (line.body if line.body is not None else "as the trace says").encode()
+    return refusal(ScriptedEngine.name, status, body, {})

@@ -96,12 +96,16 @@ def _offers(tools: tuple[OfferedTool, ...], plan: Plan | None) -> list[_Offer]:
             )
             for tool in tools
         ]
-    described = {tool.recipient: tool.description for tool in tools}
-    return [_offer(call, described.get(call.recipient, "")) for call in plan.calls]
+    shown = {tool.recipient: tool for tool in tools}
+    return [_offer(call, shown.get(call.recipient)) for call in plan.calls]
 
 
-def _offer(call: Call, description: str) -> _Offer:
+def _offer(call: Call, shown: OfferedTool | None) -> _Offer:
+    """The tool of a plan, which leaves types open where nothing is strict: then the prompt's."""
     schema = call.body.schema if isinstance(call.body, JsonBody) else None
+    if schema is not None and schema.keys() <= {"type"} and shown and shown.schema:
+        schema = shown.schema
+    description = "" if shown is None else shown.description
     return _Offer(call.recipient, call.channels[0], schema, description)
 
 
