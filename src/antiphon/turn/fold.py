@@ -233,7 +233,7 @@ class TurnFold:
                 return
             part = self._open(PartKind.REASONING, header)
             part.foreign = True
-        elif (tool := self.offer.tools.get(header.recipient or "")) is not None:
+        elif (tool := self.offer.find(header.recipient)) is not None:
             part = self._open_call(header, tool, out)
         elif header.recipient is not None or header.channel == "analysis":
             part = self._open(PartKind.REASONING, header)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +16,8 @@ from antiphon.codec.tooltable import ToolTable
 from antiphon.model.tools import FUNCTIONS, ToolNamespace
 
 __all__ = ["Offer", "OfferedTool", "offer_of"]
+
+_HEADER_WORD: Final = re.compile(r"[A-Za-z_][\w.\-]*\Z")
 
 
 class OfferedTool(msgspec.Struct, frozen=True):
@@ -38,10 +41,20 @@ class Offer(msgspec.Struct, frozen=True):
     """The same tools, as the grammar and `adopt_call` want them."""
     names: ToolNames = ToolNames()
 
+    nicknames: Mapping[str, str] = {}
+    """Recipients made of clients' names → the recipient in the prompt. gpt-oss, offered `use_bash`,
+    may still call `bash`, as it was trained to."""
+
     @property
     def table(self) -> ToolTable:
         """For the parser. One table for many turns, as it remembers headers."""
-        return _table(tuple(self.tools))
+        return _table((*self.tools, *self.nicknames))
+
+    def find(self, recipient: str | None) -> OfferedTool | None:
+        """The tool that a recipient means."""
+        if recipient is None:
+            return None
+        return self.tools.get(self.nicknames.get(recipient, recipient))
 
     @property
     def only(self) -> str | None:
@@ -84,4 +97,17 @@ def offer_of(request: TurnRequest) -> Offer:
         if chosen or whole:
             namespaces[key] = msgspec.structs.replace(namespace, tools=tuple(chosen))
     required = choice.mode is ToolMode.REQUIRED
-    return Offer(tools, required, request.parallel, namespaces, request.names)
+    return Offer(tools, required, request.parallel, namespaces, request.names, _nicknames(tools))
+
+
+def _nicknames(tools: Mapping[str, OfferedTool]) -> dict[str, str]:
+    """For names that have an alias, unless the alias is found by them already."""
+    made: dict[str, str] = {}
+    known: ToolTable | None = None
+    for tool in tools.values():
+        nickname = f"{FUNCTIONS}.{tool.name}"
+        if nickname != tool.recipient and _HEADER_WORD.match(tool.name):
+            known = known or _table(tuple(tools))
+            if known.match(nickname) is None:
+                made[nickname] = tool.recipient
+    return made
