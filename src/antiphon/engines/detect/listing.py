@@ -182,14 +182,19 @@ def _ollama_model(entry: Any, shown: Any, running: Any, *, known: bool = False) 
         architecture=architecture or family,
         template=_template(dig(shown, "template")),
         loaded=running is not None if known else None,
-        context=_first(
-            _context(dig(running, "context_length"), "context_length in /api/ps"),
-            _context(
-                dig(shown, "model_info", f"{architecture}.context_length"),
-                f"{architecture}.context_length in /api/show",
-            ),
-        ),
+        context=_ollama_context(dig(running, "context_length"), dig(shown, "model_info")),
     )
+
+
+def _ollama_context(loaded: Any, info: Any) -> Finding[int | None]:
+    """What Ollama gave the model when it loaded it. The model's own limit says nothing: Ollama
+    chooses by the memory that is there.
+    """
+    if number(loaded):
+        return _context(loaded, "context_length in /api/ps")
+    most = number(dig(info, f"{dig(info, 'general.architecture')}.context_length"))
+    limit = f", at most {most}" if most else ""
+    return Finding(None, f"Ollama chooses when it loads the model{limit}")
 
 
 def _lmstudio(engine: Identified) -> list[Listed]:
