@@ -51,7 +51,7 @@ def test_a_stream_ends_with_a_finish_reason_and_done() -> None:
 
 def test_the_first_token_is_sent_while_the_engine_still_works() -> None:
     gate = Gate()
-    with Gateway(StepEngine(final("One two")[:-2], gate, final("One two")[-2:])) as gateway:
+    with Gateway(StepEngine(final("One and two")[:-2], gate, final("One and two")[-2:])) as gateway:
         connection = gateway.connect()
         body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
         headers = {"content-type": "application/json"}
@@ -59,7 +59,7 @@ def test_the_first_token_is_sent_while_the_engine_still_works() -> None:
         response = connection.getresponse()
         seen = b""
         while b"One" not in seen:
-            seen += response.fp.readline()
+            seen += response.read1()
         assert b"two" not in seen
         gate.open()
         assert b"two" in response.read()

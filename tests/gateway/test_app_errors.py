@@ -232,7 +232,8 @@ def test_a_raw_completion_fails_in_the_same_way() -> None:
 
 def test_one_failing_request_disturbs_no_other() -> None:
     gate = Gate()
-    engine = StepEngine(final("Kept")[:3], gate, final("Kept")[3:])
+    text = final("Kept to the end.")
+    engine = StepEngine(text[:5], gate, text[5:])
     body = json.dumps({**GOOD, "stream": True})
     with Gateway(engine) as gateway:
         connection = gateway.connect()
@@ -241,5 +242,5 @@ def test_one_failing_request_disturbs_no_other() -> None:
         engine.steps = [ZeroDivisionError()]
         assert gateway.chat().status == 500
         gate.open()
-        assert b"Kept" in response.read()
+        assert b"[DONE]" in response.read()
         connection.close()

@@ -53,19 +53,19 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._in_head and self._head_timer is None:
-            self._arm()
+        if self._in_head:
+            self._head_size += len(data)  # Back to 0 at the head's end, wherever that is in it.
+            if self._head_timer is None:
+                self._arm()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._decline_upgrade(data[offer.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("")
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > HEAD_BYTES:
-                self._too_large = True
-                self.send_400_response("")
+        if self._in_head and self._head_size > HEAD_BYTES:
+            self._too_large = True
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -80,6 +80,7 @@ class GatewayServer(uvicorn.Server):
         self._shutdown_seconds = shutdown_seconds
         self._on_ready = on_ready
         self._on_reload = on_reload
+        self._stopped = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -87,11 +88,6 @@ class GatewayServer(uvicorn.Server):
         host, port = self._listener.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-    def serve_forever(self) -> None:
-        """Serve until told to stop."""
-        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
-            runner.run(self.serve(sockets=[self._listener]))
 
     def stop(self) -> None:
         """End gracefully; asked a second time, end streams now; a third time, just end. From the
@@ -101,11 +97,19 @@ class GatewayServer(uvicorn.Server):
             self.force_exit = self._lifecycle.closed
             self._lifecycle.close()
         self.should_exit = True
+        self._stopped.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
             self._on_ready()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; once a second is enough for the date in the headers."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopped.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._lifecycle.drain(self._shutdown_seconds)
