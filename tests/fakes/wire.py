@@ -263,9 +263,14 @@ class FakeEngine:
         self._idle.set()
         app = web.Application(middlewares=[self._guard], client_max_size=1 << 30)
         app.add_routes(self.routes())
-        runner = web.AppRunner(app, handler_cancellation=self.handler_cancellation, access_log=None)
+        runner = web.AppRunner(
+            app,
+            handler_cancellation=self.handler_cancellation,
+            access_log=None,
+            shutdown_timeout=0.1,
+        )
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"

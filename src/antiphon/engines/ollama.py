@@ -90,11 +90,12 @@ class OllamaEngine(HttpEngine):
         continuing = self.way != "raw" and is_continued(request.prompt)
         remark = None if self.way == "raw" else Remark(continuing=continuing)
         reader = _Reader(self.name, len(request.prompt), remark)
+        prompt = marked_prompt(request.prompt)
         if self.way == "chat":
             messages, effort = chat_messages(request.prompt)
             body |= {"messages": messages, "think": effort}
             return Call("/api/chat", body, reader)
-        body["prompt"] = marked_prompt(request.prompt)
+        body["prompt"] = prompt
         if self.way == "raw" or continuing:
             # Ollama's parser expects a message from its header on.
             body["raw"] = True

@@ -171,7 +171,7 @@ class _Reader:
             # What stands before the name is what an incomplete character left.
             if before := text.removesuffix(name):
                 chunks.append(Chunk((), before, exact=False))
-            chunks.append(_chunk(tokens, name, logprobs))
+            chunks.append(_chunk(tokens[-1:], name, logprobs))
         elif text or tokens:
             chunks.append(_chunk(tokens, text, logprobs))
         if piece.stop:
