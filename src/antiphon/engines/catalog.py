@@ -4,47 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from antiphon.api.errors import ApiError
-from antiphon.engines.detect.report import Finding, ModelReport, ProbeReport
+from antiphon.engines.detect.cache import ProbeCache
+from antiphon.engines.detect.report import ProbeReport
+from antiphon.engines.lifecycle import Group, UnitStatus
+from antiphon.engines.pool import Member, Pool
 from antiphon.engines.protocol import Engine
 from antiphon.engines.served import EngineHealth, ModelCard, Offer, Served
-from antiphon.engines.sources import ScriptedSource, Source, UrlSource
-from antiphon.errors import EngineError
+from antiphon.engines.sources import Progress, ScriptedSource, Source, UnitSource, UrlSource
+from antiphon.engines.wanted import TINY, Wanted, wanted_engines
+from antiphon.settings.effective import merged
 from antiphon.settings.model import EngineSettings, ModelSettings, Settings
 
 __all__ = ["Catalog", "Progress"]
-
-Progress = Callable[[str], None]
 
 RETRY_SECONDS: Final = 5.0
 """An engine that is down is asked again after so long."""
 REFRESH_SECONDS: Final = 60.0
 """An engine that is up is asked for its models again after so long."""
+MAX_NAME: Final = 200
+"""Characters of a model's name that an error message repeats."""
+
+_log = logging.getLogger(__name__)
 
 
 class Catalog:
     """Models by name. Made by `open`, within the event loop that uses it."""
 
     def __init__(
-        self, settings: Settings, sources: list[Source], *, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str],
+        progress: Progress = lambda line: None,
+        clock: Callable[[], float] = time.time,
+        discovering: bool = True,
     ) -> None:
         self.settings = settings
-        self._sources = sources
+        self._environ = environ
+        self._progress = progress
         self._clock = clock
+        self._discovering = discovering
+        self._cache = ProbeCache()
+        self._groups: dict[str, Group] = {}
+        self._sources: list[Source] = []
+        self._left: list[Source] = []
+        self._pools: dict[tuple[object, ...], Pool] = {}
         self._created: dict[str, int] = {}
         self._served: dict[str, Served] = {}
         self._names: dict[str, str] = {}
         self._any: Offer | None = None
+        self._owner: dict[int, Source] = {}
+        self._used_pools: set[tuple[object, ...]] = set()
+        self._indexed: tuple[int, ...] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._index()
 
     @classmethod
     async def open(
@@ -53,15 +73,26 @@ class Catalog:
         *,
         progress: Progress = lambda line: None,
         environ: Mapping[str, str] | None = None,
+        discovering: bool = True,
     ) -> Catalog:
         """The catalog of these settings, its engines asked and, where they are ours, started.
 
-        An engine that cannot be reached is no error: it is asked again and again. Raises
-        SettingsError for an engine that cannot be meant, EngineError for one of ours that does
-        not start.
+        With nothing configured: engines that run on the usual ports (unless ``discovering`` is
+        off), else the tiny model. An engine that cannot be reached is no error: it is asked again
+        and again. Raises SettingsError for an engine that cannot be meant, EngineError for one of
+        ours that does not start.
         """
-        environ = os.environ if environ is None else environ
-        catalog = cls(settings, await _sources(settings, progress, environ))
+        catalog = cls(
+            settings,
+            environ=os.environ if environ is None else environ,
+            progress=progress,
+            discovering=discovering,
+        )
+        try:
+            await catalog.reload(settings)
+        except BaseException:
+            await catalog.aclose()
+            raise
         catalog._task = asyncio.create_task(catalog._watch(), name="catalog")
         return catalog
 
@@ -70,6 +101,35 @@ class Catalog:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    async def reload(self, settings: Settings) -> None:
+        """Serve by other settings. Engines they have in common with the old ones go on.
+
+        Raises as `open`; then everything is as it was before.
+        """
+        wanted = wanted_engines(settings, self._environ)
+        reports: dict[str, ProbeReport] = {}
+        if not wanted:
+            wanted, reports = await self._default()
+        known = {id(source): source for source in self._sources}
+        kept: list[Source] = []
+        for want in wanted:
+            source = next((s for s in known.values() if s.wanted == want), None)
+            if source is not None:
+                del known[id(source)]
+            kept.append(source or self._source(want, settings))
+        new = [source for source in kept if source not in self._sources]
+        try:
+            await asyncio.gather(*[self._begin(source, reports) for source in new])
+        except BaseException:
+            for source in new:
+                await source.aclose()
+            raise
+        self.settings = settings
+        # Requests may still be running there: they are closed at the end.
+        self._left += [source for source in self._sources if source not in kept]
+        self._sources = kept
+        self._index()
 
     def find(self, name: str | None) -> Served:
         """The model of this name or alias. Raises ApiError 404 if there is none.
@@ -103,12 +163,34 @@ class Catalog:
 
     def health(self) -> tuple[EngineHealth, ...]:
         """How every engine is."""
-        return tuple(source.health for source in self._sources)
+        return tuple(self._health(source) for source in self._sources)
+
+    def pools(self) -> tuple[Pool, ...]:
+        """What balances over engines at URLs, for metrics."""
+        return tuple(self._pools.values())
 
     async def refresh(self) -> None:
         """Ask every engine anew."""
-        if any(await asyncio.gather(*[source.refresh() for source in self._sources])):
-            self._index()
+        await asyncio.gather(*[source.refresh() for source in self._sources])
+        self._index()
+
+    def units(self) -> tuple[UnitStatus, ...]:
+        """The models that we start, and how they are."""
+        return tuple(s.status for s in self._sources if isinstance(s, UnitSource))
+
+    async def load(self, name: str) -> UnitStatus:
+        """Load a model that we start. Raises ApiError 404, EngineError."""
+        source = self._unit_source(name)
+        await source.load()
+        self._index()
+        return source.status
+
+    async def unload(self, name: str) -> UnitStatus:
+        """Unload a model that we start; its requests break off. Raises ApiError 404."""
+        source = self._unit_source(name)
+        if source.unit is not None:
+            await source.unit.unload()
+        return source.status
 
     async def aclose(self) -> None:
         """Stop the engines that are ours and let go of the others. May be called twice."""
@@ -117,14 +199,124 @@ class Catalog:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        sources = [*self._left, *self._sources]
+        self._left, self._sources = [], []
+        await asyncio.gather(*[source.aclose() for source in sources])
+
+    # Engines
+
+    async def _default(self) -> tuple[tuple[Wanted, ...], dict[str, ProbeReport]]:
+        """What to serve if nobody has said: what runs here, else the tiny model."""
+        if self._discovering:
+            from antiphon.engines.detect.discovery import discover
+
+            reports = {report.url: report for report in await discover(cache=self._cache)}
+            if reports:
+                found = [Wanted(kind="url", settings=EngineSettings(url=url)) for url in reports]
+                return tuple(found), reports
+            self._progress("no engine is configured and none runs on a usual port")
+        return (Wanted(kind="tiny", settings=EngineSettings(url=TINY), eager=True),), {}
+
+    def _source(self, wanted: Wanted, settings: Settings) -> Source:
+        if wanted.kind == "scripted":
+            return ScriptedSource(wanted)
+        if wanted.kind == "url":
+            return UrlSource(wanted, self._probe)
+        return UnitSource(wanted, settings.launch, self._environ, self._groups, self._progress)
+
+    async def _probe(self, wanted: Wanted) -> ProbeReport:
+        from antiphon.engines.detect.probing import probe
+
+        engine = wanted.settings
+        return await probe(
+            engine.url,
+            api_key=engine.api_key,
+            kind=engine.kind,  # type: ignore[arg-type]  # checked when the settings were read
+            models=engine.models,
+            cache=self._cache,
+        )
+
+    async def _begin(self, source: Source, reports: Mapping[str, ProbeReport]) -> None:
+        report = reports.get(source.wanted.settings.url)
+        if isinstance(source, UrlSource) and report is not None:
+            source.adopt(report)
+        elif isinstance(source, UnitSource) and source.wanted.eager:
+            await source.load()
+        else:
+            await source.refresh()
+        health = source.health
+        if health.state == "down":
+            self._progress(f"{health.name}: {health.detail}")
+
+    def _unit_source(self, name: str) -> UnitSource:
         for source in self._sources:
-            await source.aclose()
+            if isinstance(source, UnitSource):
+                names = {source.wanted.name, *(o.name for o in source.offers)}
+                for offer in source.offers:
+                    names.update(offer.aliases)
+                if name in names:
+                    return source
+        units = ", ".join(status.name for status in self.units())
+        raise ApiError(
+            f"there is no model {name[:MAX_NAME]!r} that this server starts itself"
+            + (f"; there are: {units}" if units else ""),
+            status=404,
+            type="not_found_error",
+            param="model",
+            code="model_not_found",
+        )
+
+    def _health(self, source: Source) -> EngineHealth:
+        """The source's own word, or its breaker's: that knows about the last requests."""
+        health = source.health
+        if health.state != "up" or not isinstance(source, UrlSource):
+            return health
+        engines = {offer.engine.name for offer in source.offers}
+        open_ = [
+            member
+            for pool in self._pools.values()
+            for member in pool.health()
+            if member.name in engines and member.state == "open"
+        ]
+        if not open_:
+            return health
+        return EngineHealth(
+            name=health.name,
+            state="down",
+            models=health.models,
+            detail=open_[0].last_error or "its last requests failed",
+        )
+
+    async def _watch(self) -> None:
+        """Look after engines that are down, and now and then after the others."""
+        refreshed = time.monotonic()
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            everything = time.monotonic() - refreshed >= REFRESH_SECONDS
+            due = [s for s in self._sources if everything or s.health.state == "down"]
+            if everything:
+                refreshed = time.monotonic()
+            try:
+                await asyncio.gather(*[source.refresh() for source in due])
+                await asyncio.gather(*[pool.check() for pool in self._pools.values()])
+                if self._indexed != self._versions():
+                    self._index()
+            except Exception:  # noqa: BLE001 - see below
+                # Whatever it is, the engines have to be looked after in future, too.
+                _log.exception("looking after the engines failed")
+
+    # Names
+
+    def _versions(self) -> tuple[int, ...]:
+        return tuple(source.version for source in self._sources)
 
     def _index(self) -> None:
         """Names → models, from what the engines offer now."""
         offers: dict[str, list[Offer]] = {}
         names: dict[str, str] = {}
         self._any = None
+        self._indexed = self._versions()
+        self._owner = {id(o.engine): s for s in self._sources for o in s.offers}
         for source in self._sources:
             for offer in source.offers:
                 offers.setdefault(offer.name, []).append(offer)
@@ -142,21 +334,26 @@ class Catalog:
             if name in offers:
                 names.update(dict.fromkeys(model.aliases, name))
         names.update({name: name for name in offers})
+        self._used_pools = set()
         self._served = {name: self._serve(name, offers[name]) for name in sorted(offers)}
         self._names = names
+        self._pools = {key: self._pools[key] for key in self._used_pools}
         for name in self._served:
             self._created.setdefault(name, int(self._clock()))
 
     def _serve(self, name: str, offers: Sequence[Offer]) -> Served:
-        first = offers[0]
-        settings = _merged(first.defaults, self.settings.models.get(name, ModelSettings()))
-        lengths = [o.context_length for o in offers if o.context_length is not None]
+        # One that can be prompted raw is better than one that can't, whatever else it can do.
+        raw = [offer for offer in offers if offer.gpt_oss]
+        used = raw or offers
+        first = used[0]
+        settings = merged(first.defaults, self.settings.models.get(name, ModelSettings()))
+        lengths = [o.context_length for o in used if o.context_length is not None]
         if settings.context_length is not None:
             lengths.append(settings.context_length)
         return Served(
             name=name,
-            engine=first.engine,
-            gpt_oss=first.gpt_oss,
+            engine=self._engine(used) if raw else first.engine,
+            gpt_oss=bool(raw),
             reasons=first.reasons,
             passthrough=first.passthrough,
             context_length=min(lengths, default=None),
@@ -164,13 +361,33 @@ class Catalog:
             labels=first.labels,
         )
 
+    def _engine(self, offers: Sequence[Offer]) -> Engine:
+        """One engine for several. One at a URL gets a breaker even if it is the only one."""
+        sources = [self._owner.get(id(offer.engine)) for offer in offers]
+        if len(offers) == 1 and not isinstance(sources[0], UrlSource):
+            return offers[0].engine
+        members = [
+            Member(
+                offer.engine,
+                weight=source.wanted.settings.weight if source else 1.0,
+                concurrent=source.wanted.settings.concurrent if source else 0,
+                check=source.check if isinstance(source, UrlSource) else None,
+            )
+            for offer, source in zip(offers, sources, strict=True)
+        ]
+        key = tuple((id(m.engine), m.weight, m.concurrent) for m in members)
+        if (pool := self._pools.get(key)) is None:
+            pool = self._pools[key] = Pool(members)
+        self._used_pools.add(key)
+        return pool
+
     def _unknown(self, name: str | None) -> ApiError:
         known = list(self._names)
         if name is None:
             message = "no model is named in the request"
         else:
-            message = f"the model {name[:200]!r} does not exist"
-        near = difflib.get_close_matches((name or "")[:200], known, n=1)
+            message = f"the model {name[:MAX_NAME]!r} does not exist"
+        near = difflib.get_close_matches((name or "")[:MAX_NAME], known, n=1)
         if near:
             message += f"; did you mean {near[0]!r}?"
         elif known:
@@ -181,132 +398,3 @@ class Catalog:
         return ApiError(
             message, status=404, type="not_found_error", param="model", code="model_not_found"
         )
-
-    async def _watch(self) -> None:
-        """Look after engines that are down, and now and then after the others."""
-        refreshed = time.monotonic()
-        while True:
-            await asyncio.sleep(RETRY_SECONDS)
-            everything = time.monotonic() - refreshed >= REFRESH_SECONDS
-            due = [s for s in self._sources if everything or s.health.state == "down"]
-            if everything:
-                refreshed = time.monotonic()
-            if any(await asyncio.gather(*[source.refresh() for source in due])):
-                self._index()
-
-
-def _merged(defaults: ModelSettings, chosen: ModelSettings) -> ModelSettings:
-    """``chosen``, with ``defaults`` where it is silent."""
-    silent = ModelSettings()
-    changes = {
-        name: getattr(chosen, name)
-        for name in ModelSettings.__struct_fields__
-        if getattr(chosen, name) != getattr(silent, name)
-    }
-    return msgspec.structs.replace(defaults, **changes)
-
-
-# What the settings mean
-
-
-async def _sources(
-    settings: Settings, progress: Progress, environ: Mapping[str, str]
-) -> list[Source]:
-    engines = list(settings.engines)
-    if settings.engine is not None:
-        engines = [EngineSettings(url=settings.engine)]
-    elif not engines:
-        engines = [EngineSettings(url="tiny")]
-    sources = [_source(engine, progress) for engine in engines]
-    await asyncio.gather(*[source.refresh() for source in sources])
-    return sources
-
-
-def _source(engine: EngineSettings, progress: Progress) -> Source:
-    name, _, _ = engine.url.partition(":")
-    if name == "scripted":
-        return ScriptedSource(engine)
-    if engine.url == "tiny":
-        return _TinySource(engine, progress)
-    return UrlSource(engine, _probe, _connect)
-
-
-class _TinySource:
-    """The tiny model in llama.cpp's server, started by us."""
-
-    def __init__(self, settings: EngineSettings, progress: Progress) -> None:
-        self.settings = settings
-        self.offers: tuple[Offer, ...] = ()
-        self.health = EngineHealth(name="tiny", state="starting")
-        self._server: Any = None
-        self._progress = progress
-
-    async def refresh(self) -> bool:
-        if self._server is not None:
-            return False
-        from antiphon.engines.llama_server.client import LlamaServerEngine
-        from antiphon.engines.tiny.model import MODEL_NAME, tiny_server
-
-        self._server = await asyncio.to_thread(
-            tiny_server, lambda what, done: self._progress(f"tiny model: {what}")
-        )
-        await asyncio.to_thread(self._server.start)
-        offer = Offer(
-            name=MODEL_NAME,
-            engine=LlamaServerEngine(self._server.url),
-            gpt_oss=True,
-            reasons=("it is the tiny model that comes with antiphon",),
-            context_length=8192,
-            any_name=True,
-        )
-        self.offers = (offer,)
-        self.health = EngineHealth(name="tiny", state="up", models=(MODEL_NAME,))
-        return True
-
-    async def aclose(self) -> None:
-        for offer in self.offers:
-            await offer.engine.aclose()
-        if self._server is not None:
-            await asyncio.to_thread(self._server.stop)
-
-
-async def _probe(engine: EngineSettings) -> ProbeReport:
-    import aiohttp
-
-    url = engine.url.rstrip("/").removesuffix("/v1")
-    try:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{url}/props", timeout=aiohttp.ClientTimeout(total=5)) as answer,
-        ):
-            props = msgspec.json.decode(await answer.read())
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{url}/v1/models", timeout=aiohttp.ClientTimeout(total=5)) as answer,
-        ):
-            models = msgspec.json.decode(await answer.read())
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise EngineError(f"cannot reach {url}: {error}") from error
-    context = props.get("default_generation_settings", {}).get("n_ctx")
-    return ProbeReport(
-        url=url,
-        kind=Finding("llama.cpp", "it has /props"),
-        models=tuple(
-            ModelReport(
-                id=model["id"],
-                gpt_oss=Finding(value=True, reason="assumed"),
-                reading=Finding("hybrid", "llama.cpp"),
-                prompt_ids=Finding(value=True, reason="llama.cpp"),
-                grammar=Finding("gbnf", "llama.cpp"),
-                logprobs=Finding(None, "not asked"),
-                context_length=Finding(context, "/props"),
-            )
-            for model in models["data"]
-        ),
-    )
-
-
-def _connect(report: ProbeReport, model: ModelReport, settings: EngineSettings) -> Engine:
-    from antiphon.engines.llama_server.client import LlamaServerEngine
-
-    return LlamaServerEngine(model.url or report.url, api_key=settings.api_key)

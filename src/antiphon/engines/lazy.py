@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import Final
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from antiphon.engines.lifecycle import Unit
 from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest, Engine
 
-__all__ = ["LazyEngine"]
+if TYPE_CHECKING:
+    from antiphon.engines.passthrough import Passed, Passthrough
+
+__all__ = ["LazyEngine", "LazyPassthrough"]
 
 ALIVE_SECONDS: Final = 1.0
 """How often a request that waits for its model says that it is alive."""
@@ -62,3 +65,45 @@ async def _undo(acquiring: asyncio.Future[Engine], unit: Unit) -> None:
     await asyncio.wait((acquiring,))
     if not acquiring.cancelled() and acquiring.exception() is None:
         unit.release()
+
+
+class LazyPassthrough:
+    """The own routes of a model that is started by its first request."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self._open: Passthrough | None = None
+        self._url = ""
+
+    @asynccontextmanager
+    async def open(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[Passed, None]:
+        """Send a request when the model is loaded. Raises EngineError."""
+        await self.unit.acquire()
+        try:
+            routes = await self._routes()
+            async with routes.open(path, body, method=method, headers=headers) as answer:
+                yield answer
+        finally:
+            self.unit.release()
+
+    async def aclose(self) -> None:
+        if self._open is not None:
+            await self._open.aclose()
+            self._open = None
+
+    async def _routes(self) -> Passthrough:
+        """Those of the server that runs now, which may be another than last time."""
+        from antiphon.engines.passthrough import Passthrough
+
+        url = self.unit.status.url or ""
+        if self._open is None or self._url != url:
+            await self.aclose()
+            self._open, self._url = Passthrough(url), url
+        return self._open

@@ -15,7 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -24,7 +24,7 @@ from antiphon.engines.protocol import Engine
 from antiphon.engines.served import EngineState
 from antiphon.errors import AntiphonError, EngineError
 
-__all__ = ["Group", "Unit", "UnitStatus"]
+__all__ = ["Group", "Start", "Unit", "UnitStatus"]
 
 BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Pauses before the first, second, … restart."""
@@ -36,13 +36,9 @@ RETRY_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Start(Protocol):
-    """Makes a server, not started yet; ``on_exit`` is called in any thread when it has ended.
-
-    It may take its time: it is called in a thread. Raises AntiphonError.
-    """
-
-    def __call__(self, on_exit: Callable[[], None]) -> Server: ...
+Start = Callable[[Callable[[], None]], Server]
+"""Makes a server, not started yet, from what it calls, in any thread, when it has ended. It may
+take its time: it runs in a thread. Raises AntiphonError."""
 
 
 class UnitStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,7 +273,7 @@ class Unit:
         return self._starting
 
     async def _launch(self, pause: float) -> Engine:
-        self._set("starting")
+        self._set("starting", self.detail if pause else "")
         loop = asyncio.get_running_loop()
         server: Server | None = None
         ended = False

@@ -166,7 +166,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """One engine: ``[[engines]]``."""
 
     url: str
-    """``http://…``, or ``tiny``, ``scripted``, ``scripted:FILE``."""
+    """``http://…``, or ``tiny``, ``scripted``, ``scripted:FILE``, or a name from the registry."""
     kind: str | None = None
     """What it is, if detection should not be relied on."""
     api_key: str | None = None
@@ -188,6 +188,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     effort: Effort | None = None
     context_length: Positive | None = None
     output_tokens: Positive | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     aliases: tuple[str, ...] = ()
 
 

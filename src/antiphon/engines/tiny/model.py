@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,11 @@ def _key() -> str:
 
 
 def tiny_server(
-    progress: Progress | None = None, *, context: int = 8192, parallel: int = 2
+    progress: Progress | None = None,
+    *,
+    context: int = 8192,
+    parallel: int = 2,
+    on_exit: Callable[[], None] = lambda: None,
 ) -> LlamaServer:
     """A llama.cpp server for the tiny model, not started yet. Raises as `tiny_model` does.
 
@@ -55,4 +60,12 @@ def tiny_server(
     computer two threads spend their time waiting for each other (measured: 20 times slower).
     """
     model = tiny_model(progress)
-    return LlamaServer(model, alias=MODEL_NAME, context=context, parallel=parallel, threads=1)
+    return LlamaServer(
+        model,
+        alias=MODEL_NAME,
+        context=context,
+        parallel=parallel,
+        threads=1,
+        template=False,
+        on_exit=on_exit,
+    )
