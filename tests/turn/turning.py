@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
 from tests.codec.reading import encode
 
 from antiphon.api.errors import ApiError
@@ -60,20 +62,18 @@ class Told(NamedTuple):
 class LimitedEngine(ScriptedEngine):
     """The scripted engine with other capabilities."""
 
-    changes: dict[str, Any] = {}
+    given: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def capabilities(self) -> Capabilities:
-        import msgspec
-
-        return msgspec.structs.replace(super().capabilities, **self.changes)
+        return msgspec.structs.replace(super().capabilities, **self.given)
 
 
 def scripted(*scripts: str, reading: Reading = "ids", **given: Any) -> LimitedEngine:
     """An engine that writes these, in marked text, one after the other; no grammar."""
     changes = {"grammar": None, **given.pop("changes", {})}
     engine = LimitedEngine([encode(script) for script in scripts], reading=reading, **given)
-    engine.changes = changes
+    engine.given = changes
     return engine
 
 

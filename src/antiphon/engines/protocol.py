@@ -47,6 +47,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: int | None = None
     """Most alternatives it reports for a position; None: no log probabilities at all."""
     cache_salt: bool = False
+    any_model: bool = False
+    """Whether it answers to any model's name, and is told the client's."""
     context_length: int | None = None
     """Tokens that prompt and completion may have together; None: not known."""
 

@@ -6,6 +6,8 @@ of the message that is wanted at the end of the prompt.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from antiphon.api.turn import TurnRequest
@@ -13,12 +15,16 @@ from antiphon.codec.grammar.plan import Plan
 from antiphon.engines.protocol import GrammarKind
 from antiphon.model.message import Message
 from antiphon.settings.model import TurnSettings
-from antiphon.turn.constraint import Constraint, written
+from antiphon.turn.constraint import Constraint, planned, written
 from antiphon.turn.fold import TurnFold
 from antiphon.turn.offer import Offer
 from antiphon.turn.prompt import call_header, final_header, no_thoughts
 
 __all__ = ["Attempt", "Attempts"]
+
+
+_ANSWERS: Final = frozenset({"silent-turn", "invalid-output"})
+"""Mends that begin the answer; the others begin a call."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +56,8 @@ class Attempts:
         self._request = request
         self._offer = offer
         self._bound = bound
-        self._grammar: GrammarKind | None = grammar if bound.bound else None
+        self._plans = grammar == "plan"
+        self._grammar: GrammarKind | None = grammar if bound.bound and not self._plans else None
         self._continue = settings.continue_silent
         self._call_wanted = True
         self._retries = settings.structured_retries
@@ -58,17 +65,18 @@ class Attempts:
     def first(self) -> Attempt:
         """How the turn begins."""
         request, offer = self._request, self._offer
+        what = planned(request, offer, answer=False, call=False) if self._plans else None
         if self._grammar is not None:
             made = self._constrained(self._bound.plan(think=request.think))
             if made is not None:
                 return made
         if request.think:
-            return Attempt()
+            return Attempt(grammar=what)
         if offer.required:
-            return Attempt(prefill=self._call_header())
+            return Attempt(prefill=self._call_header(), grammar=what)
         if offer.tools:
-            return Attempt(prefill=no_thoughts())
-        return Attempt(prefill=final_header(json=request.output is not None))
+            return Attempt(prefill=no_thoughts(), grammar=what)
+        return Attempt(prefill=final_header(json=request.output is not None), grammar=what)
 
     def after(self, fold: TurnFold) -> Attempt | None:
         """What mends a turn that ended without what it should have brought, if anything does."""
@@ -120,7 +128,11 @@ class Attempts:
         if what is not None and self._grammar is not None:
             made = self._constrained(what)
         if made is None:
-            return Attempt(prefill=header, code=code)
+            answer = code in _ANSWERS
+            told = None
+            if self._plans:
+                told = planned(self._request, self._offer, answer=answer, call=not answer)
+            return Attempt(prefill=header, code=code, grammar=told)
         return msgspec.structs.replace(made, code=code)
 
     def _constrained(self, what: Plan) -> Attempt | None:

@@ -19,7 +19,7 @@ from antiphon.model.tools import ToolNamespace
 from antiphon.turn.offer import Offer
 from antiphon.turn.validation import check_usable
 
-__all__ = ["Constraint", "constraint", "written"]
+__all__ = ["Constraint", "constraint", "planned", "written"]
 
 _KNOWN: Final = 64
 _MAX_KNOWN_BYTES: Final = 65_536
@@ -30,7 +30,10 @@ class Constraint(msgspec.Struct, frozen=True):
 
     bound: bool
     """Whether there is anything to hold an engine to."""
+    offered: Mapping[str, ToolNamespace] = {}
+    """The tools as they were offered."""
     namespaces: Mapping[str, ToolNamespace] = {}
+    """The tools with what is bound of them."""
     choice: ToolChoice = NONE
     parallel: bool = True
     output: StructuredOutput | None = None
@@ -67,16 +70,34 @@ def constraint(request: TurnRequest, offer: Offer) -> Constraint:
             check_usable(tool.schema, f"tools: {tool.name}")
     strict = any(tool.strict for tool in offer.tools.values())
     if request.output is None and not offer.required and not strict:
-        return Constraint(False)
+        return Constraint(False, offer.namespaces)
     choice = REQUIRED if offer.required else ToolChoice()
     namespaces = {key: _loosened(key, space, offer) for key, space in offer.namespaces.items()}
     return Constraint(
         True,
+        offer.namespaces,
         namespaces,
         choice if namespaces else NONE,
         offer.parallel,
         request.output,
     )
+
+
+def planned(request: TurnRequest, offer: Offer, *, answer: bool, call: bool) -> str | None:
+    """The JSON of the plan, for engines that take it as it is; None if there is none.
+
+    They get it for every turn, bound or not: nothing else tells them that no tool may be called.
+    ``answer``, ``call``: nothing but that may come.
+    """
+    tools = {} if answer else offer.namespaces
+    choice = REQUIRED if tools and (call or offer.required) else ToolChoice() if tools else NONE
+    response = None if request.output is None else request.output.schema
+    think = request.think and not (answer or call)
+    try:
+        what = plan(tools, choice, parallel=offer.parallel, response=response, analysis=think)
+        return msgspec.json.encode(what).decode()
+    except SchemaError:
+        return None
 
 
 def _loosened(key: str, namespace: ToolNamespace, offer: Offer) -> ToolNamespace:
@@ -93,6 +114,8 @@ def _loosened(key: str, namespace: ToolNamespace, offer: Offer) -> ToolNamespace
 def written(what: Plan, kind: GrammarKind) -> GrammarText | None:
     """The plan in the engine's language; None if it would be too large there."""
     data = msgspec.json.encode(what)
+    if kind == "plan":
+        return GrammarText(data.decode())
     try:
         if len(data) <= _MAX_KNOWN_BYTES:
             return _remembered(data, kind)

@@ -19,7 +19,7 @@ from antiphon.api.errors import as_api_error
 from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.engines.protocol import Chunk, Engine, Finish
 from antiphon.errors import AntiphonError, EngineError
-from antiphon.settings.model import Settings
+from antiphon.settings.model import ModelSettings, Settings
 from antiphon.store.protocol import StateStore
 from antiphon.turn.memory import ReasoningMemory
 from antiphon.turn.observe import TurnObserver
@@ -32,7 +32,11 @@ _NO_EVENTS: Final[tuple[TurnEvent, ...]] = ()
 
 
 class TurnRunner:
-    """Runs turns on one engine. ``new_id`` makes the ids of tool calls."""
+    """Runs turns on one engine. ``new_id`` makes the ids of tool calls.
+
+    ``model`` is what holds for the engine's model; None: what the settings say of the name that a
+    request has.
+    """
 
     def __init__(
         self,
@@ -42,11 +46,13 @@ class TurnRunner:
         store: StateStore,
         new_id: Callable[[], str],
         observer: TurnObserver | None = None,
+        model: ModelSettings | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._new_id = new_id
         self._observer = observer
+        self._model = model
         self._memory = ReasoningMemory(store, settings.memory)
         self._grammar_holds = True
 
@@ -69,6 +75,7 @@ class TurnRunner:
                 self._settings,
                 self._new_id,
                 self._memory,
+                model=self._model,
                 grammar_holds=self._grammar_holds,
             )
             begin = await turn.begin()

@@ -47,6 +47,7 @@ class OneTurn:
         new_id: Callable[[], str],
         memory: ReasoningMemory,
         *,
+        model: ModelSettings | None = None,
         grammar_holds: bool = True,
     ) -> None:
         self.request = request
@@ -57,7 +58,7 @@ class OneTurn:
         self.intake: Intake
         self._can = can
         self._settings = settings
-        self._model = settings.models.get(request.model, _NO_MODEL)
+        self._model = model or settings.models.get(request.model, _NO_MODEL)
         self._new_id = new_id
         self._memory = memory
         self._offer = offer_of(request)
@@ -79,7 +80,7 @@ class OneTurn:
     async def begin(self) -> list[TurnEvent]:
         """Make the prompt, decide how to begin. Raises ApiError for what cannot be done."""
         request = self.request
-        bound = Constraint(False)
+        bound = Constraint(False, self._offer.namespaces)
         if request.output is not None or self._offer.required or request.strict_tools:
             bound = await self._bound()
         ids = {past.message: past.call_id for past in request.past_calls}
@@ -116,7 +117,7 @@ class OneTurn:
         request = self.request
         return CompletionRequest(
             prompt=prompt,
-            model=self._model.engine or request.model,
+            model=self._model.engine or (request.model if self._can.any_model else None),
             max_tokens=self._room(len(prompt)),
             logprobs=self._logprobs,
             grammar=attempt.grammar,

@@ -94,6 +94,7 @@ class ScriptedEngine:
             ),
             logprobs=MAX_LOGPROBS if ids else None,
             cache_salt=True,
+            any_model=True,
             context_length=self._context_length,
         )
 
