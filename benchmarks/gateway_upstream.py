@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -22,10 +24,7 @@ from antiphon.vocab.table import token_bytes
 from antiphon.vocab.tokenizer import default_tokenizer
 
 MODEL = "gpt-oss-20b"
-PROSE = (
-    "The sluice keeper walked along the canal at first light, counted the boats that had come in"
-    " overnight, and wrote their names into the ledger before anyone else was awake. "
-)
+SEED = 7
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -35,10 +34,17 @@ def completion(tokens: int) -> list[int]:
     analysis = [CHANNEL, *encode("analysis"), MESSAGE]
     final = [END, START, *encode("assistant"), CHANNEL, *encode("final"), MESSAGE]
     room = tokens - len(analysis) - len(final) - 1
-    prose = encode(PROSE)
-    text = [prose[i % len(prose)] for i in range(room)]
+    # Words in no order: text that repeats itself would rightly be taken for a runaway model.
+    text = random.Random(SEED).choices(_words(), k=room)
     cut = room // 5
     return [*analysis, *text[:cut], *final, *text[cut:], RETURN]
+
+
+@cache
+def _words() -> list[int]:
+    """Ordinary tokens that are a space and a word."""
+    words = [token for token in range(1000, 20_000) if token_bytes(token)]
+    return [t for t in words if re.fullmatch(rb" [a-z]{3,9}", token_bytes(t) or b"")]
 
 
 def _chunk(data: bytes) -> bytes:
