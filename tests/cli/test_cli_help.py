@@ -54,7 +54,7 @@ def test_every_command_has_help(antiphon, name):
     assert result.out.startswith(f"Usage: antiphon {name} ")
 
 
-@pytest.mark.parametrize("name", ["render", "parse", "inspect", "tokens"])
+@pytest.mark.parametrize("name", ["render", "parse", "inspect", "tokens", "probe"])
 def test_help_shows_examples(antiphon, name):
     assert f"\n  Examples:\n    antiphon {name} " in antiphon(name, "--help").out
 

@@ -34,6 +34,9 @@ COMMANDS: Final = {
     "inspect": LazyCommand("antiphon.cli.inspect:inspect", "Show a transcript, annotated."),
     "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
     "serve": LazyCommand("antiphon.cli.serve:serve", "Serve Chat Completions over any engine."),
+    "probe": LazyCommand(
+        "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
+    ),
     "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -140,9 +141,16 @@ class Asker:
         except TimeoutError:
             return Answer(error=f"no answer within {seconds:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(error=text(str(error)) or type(error).__name__)
+            return Answer(error=_reason(error))
         self.key_refused |= answer.refused_key
         return answer
+
+
+def _reason(error: Exception) -> str:
+    """In the words of the operating system, where it has any."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return text(str(error)) or type(error).__name__
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
