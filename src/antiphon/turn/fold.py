@@ -42,6 +42,8 @@ __all__ = ["FoldOptions", "TurnFold"]
 _ASSISTANT: Final = Author(Role.ASSISTANT)
 _ENDS: Final = frozenset({Stop.RETURN, Stop.CALL, Stop.ENDOFTEXT})
 """What ends the turn, not only its message."""
+_NAMESPACES: Final = frozenset({"functions", "mcp"})
+"""Recipients that are no tool, so that it takes the arguments to tell which one is meant."""
 _CHANNELS: Final = {
     PartKind.REASONING: "analysis",
     PartKind.PREAMBLE: "commentary",
@@ -138,7 +140,8 @@ class TurnFold:
         self._new_id = new_id
         self._part: _Part | None = None
         self._notes: list[Diagnostic] = []
-        self._unknown_recipient = False
+        self._unknown_recipient: str | None = None
+        """What the message that begins next is addressed to, if nobody knows it."""
         self._logprobs: list[Logprob] = []
 
     # Input.
@@ -163,7 +166,7 @@ class TurnFold:
                 self._end(event.stop, out)
             else:
                 if event.code == "unknown-recipient":
-                    self._unknown_recipient = True
+                    self._unknown_recipient = event.detail
                 self._note(event, out)
 
     @property
@@ -188,7 +191,7 @@ class TurnFold:
     def again(self) -> None:
         """Another completion of the same turn begins."""
         self.over, self.cut, self.incomplete = None, True, False
-        self._unknown_recipient = False
+        self._unknown_recipient = None
 
     # Held parts.
 
@@ -224,7 +227,7 @@ class TurnFold:
     def _start(self, header: Header, out: list[TurnEvent]) -> None:
         if self._part is not None:  # cannot be, but for a parser at fault: lose nothing
             self._finish(out, complete=False)
-        unknown, self._unknown_recipient = self._unknown_recipient, False
+        unknown, self._unknown_recipient = self._unknown_recipient, None
         if header.role != Role.ASSISTANT:
             who = header.name or header.role.value
             self._note(mended("message-of-another", who), out)
@@ -237,9 +240,10 @@ class TurnFold:
             part = self._open_call(header, tool, out)
         elif header.recipient is not None or header.channel == "analysis":
             part = self._open(PartKind.REASONING, header)
-        elif header.channel == "commentary" or (unknown and header.channel != "final"):
-            part = self._open(PartKind.REASONING if unknown else PartKind.PREAMBLE, header)
-            if self.options.adopt and self.offer.tools:
+        elif header.channel == "commentary" or (unknown is not None and header.channel != "final"):
+            part = self._open(PartKind.PREAMBLE if unknown is None else PartKind.REASONING, header)
+            lost = unknown is None or unknown in _NAMESPACES or unknown in self.offer.namespaces
+            if lost and self.options.adopt and self.offer.tools:
                 part.raw = []
         else:
             part = self._open_answer(header, out)
