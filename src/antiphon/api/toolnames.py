@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final
 
@@ -36,7 +37,7 @@ class ToolNames:
     prompts agree from one request to the next.
     """
 
-    __slots__ = ("_clients", "aliases")
+    __slots__ = ("_clients", "_taken", "aliases")
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         wanted = sorted(set(names))
@@ -47,6 +48,7 @@ class ToolNames:
                 aliases[name] = _free(_identifier(name), taken)
                 taken.add(aliases[name])
         self.aliases: Final[Mapping[str, str]] = MappingProxyType(aliases)
+        self._taken = frozenset(taken)
         self._clients = {f"{FUNCTIONS}.{alias}": name for name, alias in aliases.items()}
 
     def alias(self, name: str) -> str:
@@ -54,7 +56,7 @@ class ToolNames:
         known = self.aliases.get(name)
         if known is not None:
             return known
-        return name if _is_plain(name) else _free(_identifier(name), set(self.aliases.values()))
+        return _free(name if _is_plain(name) else _identifier(name), self._taken)
 
     def recipient(self, name: str) -> str:
         """``functions.ALIAS``."""
@@ -84,7 +86,7 @@ def _identifier(name: str) -> str:
     return made if _is_plain(made) else f"use_{made}"
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def _free(wanted: str, taken: AbstractSet[str]) -> str:
     name, number = wanted, 2
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1

@@ -35,6 +35,7 @@ _FURNITURE: Final = re.compile(
     re.MULTILINE,
 )
 """Lines of the system message that ours has itself."""
+_GAP: Final = re.compile(r"\n{3,}")
 _HEADING: Final = re.compile(r"\A# Instructions\n+")
 
 
@@ -69,7 +70,7 @@ def read_instructions(text: str) -> str | None:
             return None
         body = message.text
         if message.role is Role.SYSTEM:
-            body = _FURNITURE.sub("", body)
+            body = _GAP.sub("\n\n", _FURNITURE.sub("", body))
         body = _HEADING.sub("", body).strip("\n")
         if body:
             said.append(body)
@@ -95,4 +96,5 @@ def take_effort(text: str) -> tuple[str, ReasoningEffort | None]:
     found = _EFFORT.findall(text)
     if not found:
         return text, None
-    return _EFFORT.sub("", text).strip("\n"), ReasoningEffort(found[-1].lower())
+    rest = _GAP.sub("\n\n", _EFFORT.sub("", text)).strip("\n")
+    return rest, ReasoningEffort(found[-1].lower())
