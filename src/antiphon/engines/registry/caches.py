@@ -24,7 +24,7 @@ PREFERRED: Final = ("mxfp4", "q4_k_m", "q8_0")
 MAX_FILES: Final = 10_000
 """Files of one repository that are looked at."""
 
-_REPOSITORY: Final = re.compile(r"([\w.-]+)/([\w.-]+?)(?::([\w.-]+))?\Z")
+_REPOSITORY: Final = re.compile(r"(\w[\w.-]*)/(\w[\w.-]*?)(?::([\w.-]+))?\Z")
 _LATER_PART: Final = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE)
 
 
