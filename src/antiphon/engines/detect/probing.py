@@ -158,7 +158,7 @@ class _Prober:
         else:
             tried = await try_model(self._asker, self._kind, model.id)
         if tried.reading.value is None:
-            return None, self._usual(model, tried.reading.reason)
+            return None, tried if tried.refuted else self._usual(model, tried.reading.reason)
         if self._cache is not None:
             self._cache.put(self._asker.url, model.id, stamp, tried)
         return backend, tried

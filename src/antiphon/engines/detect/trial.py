@@ -26,6 +26,9 @@ MAX_SAID: Final = 1000
 MAX_LOGPROBS: Final = 20
 """Most alternatives that are asked for: OpenAI's limit, and vLLM's own default."""
 
+_REFUSALS: Final = frozenset({400, 401, 403, 404, 405, 415, 422, 501})
+"""Statuses that say it will not work later either."""
+
 _CHANNELS: Final = ("analysis", "commentary", "final")
 _CHANNEL_MARK: Final = "<|channel|>"
 _MARKS: Final = (_CHANNEL_MARK, "<|message|>")
@@ -39,11 +42,14 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: Finding[int | None]
     grammar: Finding[GrammarKind | None]
     dialect: Kind
+    refuted: bool = False
+    """Whether the engine showed that it does not do what its kind usually does."""
 
 
-def untried(kind: Kind, reason: str) -> Tried:
+def untried(kind: Kind, reason: str, *, refuted: bool = False) -> Tried:
     """No trial was made, or none showed anything."""
     return Tried(
+        refuted=refuted,
         reading=Finding(None, reason),
         prompt_ids=Finding(False, reason),
         logprobs=Finding(None, reason),
@@ -56,17 +62,21 @@ async def try_model(asker: Asker, kind: Kind, model: str) -> Tried:
     """Ask for a few tokens, in the ways this kind of engine may understand, until one works; then
     for some under a grammar.
     """
-    failed = ""
+    failed, refuted = "", True
     for attempt in attempts(kind, model):
         body = {**attempt.body, **attempt.ask_logprobs}
         answer = await asker.events(attempt.route, body, seconds=TRIAL_SECONDS)
         if not answer.ok:
             failed = failed or f"{attempt.route}: {answer.error}"
+            refuted &= answer.status in _REFUSALS
             continue
         said, ids = _fold(attempt, answer)
         reading = classify(said, ids, whole_ids=attempt.whole_ids)
         if reading.value is None:
             failed = f"{attempt.route}: {reading.reason}"
+            # An answer with nothing in it is no completion; one that breaks off, or that is not
+            # what a gpt-oss would say, still came the usual way.
+            refuted &= bool(answer.data) and not said and not ids
         if reading.value is None or attempt.only not in (None, reading.value):
             continue
         how = "as ids" if attempt.with_ids else "as text"
@@ -77,7 +87,7 @@ async def try_model(asker: Asker, kind: Kind, model: str) -> Tried:
             grammar=await _try_grammar(asker, attempt),
             dialect=attempt.dialect,
         )
-    return untried(kind, failed or "it answers no raw completion")
+    return untried(kind, failed or "it answers no raw completion", refuted=refuted)
 
 
 def _fold(attempt: Attempt, answer: Answer) -> tuple[str, list[int]]:
