@@ -108,7 +108,7 @@ def test_a_body_that_is_too_large_is_refused_in_chunks_too() -> None:
 
 
 def test_a_body_that_does_not_arrive_is_given_up() -> None:
-    head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n" % CHAT.encode()
+    head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n" % CHAT.encode()
     with Gateway(StepEngine(), quick(body_seconds=0.05)) as gateway:
         answer = gateway.raw(head + b"content-length: 100\r\n\r\n{")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -126,7 +126,7 @@ def test_what_is_not_http_is_told_so() -> None:
 def test_headers_without_end_are_cut_off(pieces: int) -> None:
     line = b"x-filler: " + b"a" * 2_000 + b"\r\n"
     with Gateway(StepEngine(final("Hi."))) as gateway, gateway.socket() as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n")
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n")
         received = b""
         try:
             for _ in range(pieces):
@@ -153,7 +153,7 @@ def test_headers_that_do_not_arrive_are_not_waited_for(monkeypatch: pytest.Monke
 def test_a_client_that_offers_http2_is_answered_over_http1() -> None:
     body = json.dumps(GOOD).encode()
     head = (
-        b"POST %b HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
+        b"POST %b HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
         b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
         b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
     )

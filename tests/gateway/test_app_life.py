@@ -17,7 +17,7 @@ def request(*, stream: bool) -> bytes:
     body = json.dumps(
         {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
     ).encode()
-    head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     return head % CHAT.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
 
 

@@ -18,8 +18,9 @@ from antiphon.gateway.chat import ChatRoute
 from antiphon.gateway.completions import CompletionsRoute
 from antiphon.gateway.errors import ErrorBoundary, http_error
 from antiphon.gateway.health import HealthRoute, OpenApiRoute, ReadyRoute
-from antiphon.gateway.hooks import OpenPolicy, Policy
+from antiphon.gateway.hooks import Policy
 from antiphon.gateway.models import ModelRoute, ModelsRoute
+from antiphon.gateway.policy import make_policy
 from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
 from antiphon.gateway.services import Clock, Models, Services, random_id, system_clock
 from antiphon.settings.model import Settings
@@ -37,19 +38,23 @@ def create_app(
     policy: Policy | None = None,
     clock: Clock = system_clock,
     new_id: Callable[[], str] = random_id,
+    read: Callable[[], Settings] | None = None,
 ) -> Starlette:
     """The gateway as an ASGI application.
 
     Without a ``catalog``, the one that the settings describe is opened at startup and closed at
     the end; one that is given stays its maker's, and so does a ``store``. ``app.state.services``
-    has everything the routes work with.
+    has everything the routes work with. ``read`` makes the settings anew for a reload.
+
+    Raises SettingsError if the API keys or the trace file cannot be used.
     """
     settings = settings if settings is not None else Settings()
+    store = store or MemoryStore(max_bytes=settings.memory.bytes, clock=clock.monotonic)
     services = Services(
         settings,
         catalog=catalog,
-        store=store or MemoryStore(max_bytes=settings.memory.bytes, clock=clock.monotonic),
-        policy=policy or OpenPolicy(),
+        store=store,
+        policy=policy or make_policy(settings, store=store, clock=clock, read=read),
         clock=clock,
         new_id=new_id,
     )
@@ -67,7 +72,12 @@ def create_app(
 def _layers(services: Services) -> list[Middleware]:
     """From the outside in."""
     return [
-        Middleware(ErrorBoundary, clock=services.clock.monotonic, new_id=services.new_id),
+        Middleware(
+            ErrorBoundary,
+            clock=services.clock.monotonic,
+            new_id=services.new_id,
+            finished=services.policy.finished,
+        ),
         *services.policy.layers(),
     ]
 
@@ -90,8 +100,10 @@ def _routes(services: Services) -> list[BaseRoute]:
 async def _lifespan(app: Starlette) -> AsyncGenerator[None, None]:
     services: Services = app.state.services
     await services.open()
+    services.policy.opened(services.catalog.health)
     try:
         yield
     finally:
         services.lifecycle.close()
+        services.policy.closed()
         await services.aclose()

@@ -21,6 +21,7 @@ from antiphon.engines.served import Served
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import RequestContext, context_of
 from antiphon.gateway.errors import send_json
+from antiphon.gateway.hooks import TurnWatch, transcript_comment, watched, with_transcript
 from antiphon.gateway.opening import Opening, read_opening
 from antiphon.gateway.proxy import forward
 from antiphon.gateway.services import Services
@@ -123,11 +124,13 @@ class _Work:
         )
         services, context = self._services, self._context
         async with services.policy.admit(context, self._served, self._size):
-            async with aclosing(self._batches()) as batches:
-                async for index, events in batches:
-                    if events:
-                        fold.feed(index, events)
-            return fold.body()
+            with watched(services.policy.watch(context, self._served)) as watch:
+                async with aclosing(self._batches(watch)) as batches:
+                    async for index, events in batches:
+                        if events:
+                            watch.events(index, events)
+                            fold.feed(index, events)
+                return with_transcript(fold.body(), watch)
 
     async def stream(self, stream: EventStream) -> None:
         """The answer as events."""
@@ -136,23 +139,26 @@ class _Work:
         )
         services, context = self._services, self._context
         async with services.policy.admit(context, self._served, self._size):
-            stream.open()
-            async with aclosing(self._batches()) as batches:
-                async for index, events in batches:
-                    if events:
-                        data = writer.feed(index, events)
-                        if data:
-                            await stream.write(data)
-        await stream.end(writer.finish())
+            with watched(services.policy.watch(context, self._served)) as watch:
+                stream.open()
+                async with aclosing(self._batches(watch)) as batches:
+                    async for index, events in batches:
+                        if events:
+                            watch.events(index, events)
+                            data = writer.feed(index, events)
+                            if data:
+                                await stream.write(data)
+                last = transcript_comment(watch) + writer.finish()
+        await stream.end(last)
 
-    def _batches(self) -> _Batches:
+    def _batches(self, watch: TurnWatch) -> _Batches:
         runner = self._services.runner(self._served)
         request = self._request
         if request.n == 1:
-            return _only(runner.run(request.turn))
+            return _only(runner.run(request.turn, observer=watch.choice(0)))
         from antiphon.turn.choices import run_choices
 
-        return run_choices(runner, request.turn, request.n)
+        return run_choices(runner, request.turn, request.n, observe=watch.choice)
 
 
 async def _only(batches: AsyncGenerator[Sequence[TurnEvent], None]) -> _Batches:

@@ -14,6 +14,7 @@ from antiphon.engines.served import Served
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import RequestContext, context_of
 from antiphon.gateway.errors import send_json
+from antiphon.gateway.hooks import TurnWatch, transcript_comment, watched, with_transcript
 from antiphon.gateway.opening import read_opening
 from antiphon.gateway.proxy import forward
 from antiphon.gateway.rawprompt import RawAnswer, RawRequest, decode_raw
@@ -81,23 +82,33 @@ class _Work:
         )
 
     async def whole(self) -> bytes:
-        async with self._place(), aclosing(self._chunks()) as batches:
-            async for chunks in batches:
-                self._answer.feed(chunks)
-        return self._answer.body()
+        async with self._place():
+            with watched(self._services.policy.watch(self._context, self._served)) as watch:
+                async with aclosing(self._chunks(watch)) as batches:
+                    async for chunks in batches:
+                        self._answer.feed(chunks)
+                return with_transcript(self._answer.body(), watch)
 
     async def stream(self, stream: EventStream) -> None:
         async with self._place():
-            stream.open()
-            async with aclosing(self._chunks()) as batches:
-                async for chunks in batches:
-                    text = self._answer.feed(chunks)
-                    if text:
-                        await stream.write(self._answer.event(text))
-        await stream.end(self._answer.last_events() + DONE)
+            with watched(self._services.policy.watch(self._context, self._served)) as watch:
+                stream.open()
+                async with aclosing(self._chunks(watch)) as batches:
+                    async for chunks in batches:
+                        text = self._answer.feed(chunks)
+                        if text:
+                            await stream.write(self._answer.event(text))
+                last = transcript_comment(watch) + self._answer.last_events() + DONE
+        await stream.end(last)
 
     def _place(self) -> AbstractAsyncContextManager[None]:
         return self._services.policy.admit(self._context, self._served, self._size)
 
-    def _chunks(self) -> AsyncGenerator[Sequence[Chunk], None]:
-        return self._served.engine.complete(self._completion)
+    async def _chunks(self, watch: TurnWatch) -> AsyncGenerator[Sequence[Chunk], None]:
+        engine, completion = self._served.engine, self._completion
+        observer = watch.choice(0)
+        observer.prompted(completion.prompt, engine.capabilities.reading, grammar=False)
+        async with aclosing(engine.complete(completion)) as batches:
+            async for chunks in batches:
+                observer.received(chunks)
+                yield chunks

@@ -37,11 +37,13 @@ class RequestContext:
         "model",
         "notes",
         "operator",
+        "raw",
         "request_id",
         "started",
         "status",
         "streamed",
         "tenant",
+        "trace",
         "who",
     )
 
@@ -59,6 +61,10 @@ class RequestContext:
         """What was taken from the rate limits; told of the tokens that were used."""
         self.operator = True
         """Whether what is for operators is allowed: always, until keys say otherwise."""
+        self.raw = False
+        """Whether the answer is to hold the raw transcript."""
+        self.trace: dict[str, str] = {}
+        """The headers of the distributed trace that the request belongs to."""
         self.model: str | None = None
         self.mode: str | None = None
         self.engine: str | None = None

@@ -35,9 +35,15 @@ class ErrorBoundary:
     """The outermost layer: makes the request's context, sends its headers, answers every error."""
 
     def __init__(
-        self, app: ASGIApp, *, clock: Callable[[], float], new_id: Callable[[], str]
+        self,
+        app: ASGIApp,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        finished: Callable[[Scope, RequestContext], None],
     ) -> None:
         self._app = app
+        self._finished = finished
         self._clock = clock
         self._new_id = new_id
 
@@ -63,6 +69,8 @@ class ErrorBoundary:
             context.error = context.error or answer.code
             if not context.status:
                 await send_error(sender, answer)
+        finally:
+            self._finished(scope, context)
 
 
 def to_api_error(error: Exception, context: RequestContext) -> ApiError:

@@ -87,5 +87,3 @@ def _stopping() -> ApiError:
         code="shutting_down",
         retry_after=RETRY_SECONDS,
     )
-
-

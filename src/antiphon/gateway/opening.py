@@ -63,7 +63,9 @@ def read_opening(body: bytes) -> Opening:
         )
     key, continues = _conversation(body)
     if isinstance(fields.prompt_cache_key, str) and fields.prompt_cache_key:
-        key = blake2b(fields.prompt_cache_key.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        key = blake2b(
+            fields.prompt_cache_key.encode("utf-8", "replace"), digest_size=16
+        ).hexdigest()
     return Opening(
         model=fields.model,
         stream=fields.stream is True,

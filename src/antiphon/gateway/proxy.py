@@ -18,6 +18,7 @@ from antiphon.engines.served import Served
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import RequestContext, context_of
 from antiphon.gateway.errors import ClientGoneError, to_api_error
+from antiphon.gateway.hooks import PassedWatch, watched
 from antiphon.gateway.opening import read_opening
 from antiphon.gateway.services import Services
 
@@ -114,11 +115,15 @@ class _Relay:
         self._send = send
 
     async def run(self, path: str, body: bytes) -> None:
-        async with (
-            self._services.policy.admit(self._context, self._served, len(body)),
-            self._passthrough.open(path, body) as answer,
-        ):
+        policy = self._services.policy
+        async with policy.admit(self._context, self._served, len(body)):
+            with watched(policy.watch_passed(self._context, self._served)) as watch:
+                await self._pass(path, body, watch)
+
+    async def _pass(self, path: str, body: bytes, watch: PassedWatch) -> None:
+        async with self._passthrough.open(path, body) as answer:
             kind = answer.headers.get("content-type", "")
+            watch.begins(answer.status, kind)
             headers = [
                 (name.encode(), value.encode("latin-1", "replace"))
                 for name in _KEPT_HEADERS
@@ -129,6 +134,7 @@ class _Relay:
             )
             self.events = kind.startswith("text/event-stream")
             async for piece in answer.pieces():
+                watch.piece(piece)
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -61,9 +61,7 @@ class _Body(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(_Body)
 _KEYS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KNOWN: Final = frozenset(_Body.__struct_fields__)
-_SAMPLING: Final = (
-    "temperature top_p top_k min_p presence_penalty frequency_penalty seed"
-).split()
+_SAMPLING: Final = ("temperature top_p top_k min_p presence_penalty frequency_penalty seed").split()
 _IMPOSSIBLE: Final = {
     "n": (None, 1),
     "best_of": (None, 1),
@@ -197,9 +195,7 @@ class RawAnswer:
         return {**self._head, "model": self._request.model, "choices": [choice]}
 
 
-_STOPS: Final = frozenset(
-    CONTROL_IDS[name] for name in ("<|return|>", "<|call|>", "<|endoftext|>")
-)
+_STOPS: Final = frozenset(CONTROL_IDS[name] for name in ("<|return|>", "<|call|>", "<|endoftext|>"))
 
 
 def _usage(finish: Finish) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Settings and keys as they are now: read again at SIGHUP, and keys whenever their file changes.
 
-What cannot be read leaves everything as it was. Where the server listens, which engines it has and
-where its files are is decided at start; the rest holds from the next request on.
+What cannot be read leaves everything as it was. Where the server listens and where its files are is
+decided at start; the rest holds from the next request on.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import msgspec
 from antiphon.errors import SettingsError
 from antiphon.gateway.keyfile import KeyFile
 from antiphon.gateway.keys import KeyRing
-from antiphon.settings.model import ServerSettings, Settings
+from antiphon.settings.model import Settings
 
 __all__ = ["AT_START", "CHECK_SECONDS", "Outcome", "Reloadable"]
 
 CHECK_SECONDS: Final = 1.0
 """How often the key file is looked at, at most."""
-AT_START: Final = ("engine", "engines", "model", "models_file", "launch", "keys")
-"""Only a restart changes these, and ``server.host``, ``server.port`` and ``log.trace``."""
+AT_START: Final = ("server.host", "server.port", "keys.file", "log.trace")
+"""Settings that only a restart changes."""
 
 Outcome = Literal["ok", "failed"]
 
@@ -30,8 +30,8 @@ Outcome = Literal["ok", "failed"]
 class Reloadable:
     """The settings and keys of now. Take ``settings`` once per request.
 
-    ``read`` makes the settings anew, as at the start; None: they never change. ``report`` is told
-    what happened, for the log. Raises SettingsError if the keys cannot be read at the start.
+    ``read`` makes the settings anew, as at the start; None: they never change. Raises
+    SettingsError if the keys cannot be read at the start.
     """
 
     def __init__(
@@ -40,12 +40,11 @@ class Reloadable:
         *,
         key_file: KeyFile | None = None,
         read: Callable[[], Settings] | None = None,
-        report: Callable[[Outcome, str], None] = lambda outcome, text: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self._read = read
-        self._report = report
+        self._reports: list[Callable[[Outcome, str], None]] = []
         self._clock = clock
         self._key_file = key_file
         self._listeners: list[Callable[[Settings], None]] = []
@@ -68,6 +67,10 @@ class Reloadable:
         """Call ``listener`` with the new settings after each reload."""
         self._listeners.append(listener)
 
+    def on_report(self, report: Callable[[Outcome, str], None]) -> None:
+        """Tell ``report`` what became of each reload, for the log."""
+        self._reports.append(report)
+
     def reload(self) -> bool:
         """Read settings and keys again. False, and everything as before, if one is wrong."""
         try:
@@ -78,8 +81,7 @@ class Reloadable:
         except SettingsError as error:
             self._report("failed", f"nothing was changed: {error}")
             return False
-        kept = self._as_at_start(fresh)
-        later = [name for name in _differing(fresh, kept) if name]
+        kept, later = _as_before(fresh, self.settings)
         self.settings = kept
         if ring is not None:
             self._set_keys(stamp, ring)
@@ -91,16 +93,9 @@ class Reloadable:
         self._report("ok", text)
         return True
 
-    def _as_at_start(self, fresh: Settings) -> Settings:
-        now = self.settings
-        return msgspec.structs.replace(
-            fresh,
-            server=msgspec.structs.replace(
-                fresh.server, host=now.server.host, port=now.server.port
-            ),
-            log=msgspec.structs.replace(fresh.log, trace=now.log.trace),
-            **{name: getattr(now, name) for name in AT_START},
-        )
+    def _report(self, outcome: Outcome, text: str) -> None:
+        for report in self._reports:
+            report(outcome, text)
 
     def _refresh_keys(self, key_file: KeyFile) -> None:
         stamp = self._stamp
@@ -122,14 +117,14 @@ class Reloadable:
         self.keys_required = self.keys_required or bool(ring)
 
 
-def _differing(fresh: Settings, kept: Settings) -> list[str]:
-    names = [name for name in AT_START if getattr(fresh, name) != getattr(kept, name)]
-    server: ServerSettings = kept.server
-    names += [
-        f"server.{name}"
-        for name in ("host", "port")
-        if getattr(fresh.server, name) != getattr(server, name)
-    ]
-    if fresh.log.trace != kept.log.trace:
-        names.append("log.trace")
-    return names
+def _as_before(fresh: Settings, now: Settings) -> tuple[Settings, list[str]]:
+    """``fresh`` with what only a restart changes as it is now, and the names of that."""
+    names: list[str] = []
+    for path in AT_START:
+        table, _, name = path.partition(".")
+        old, new = getattr(now, table), getattr(fresh, table)
+        if getattr(old, name) != getattr(new, name):
+            names.append(path)
+            kept = msgspec.structs.replace(new, **{name: getattr(old, name)})
+            fresh = msgspec.structs.replace(fresh, **{table: kept})
+    return fresh, names

@@ -17,7 +17,7 @@ from starlette.types import Send
 from antiphon.api.chat.stream import KEEP_ALIVE, error_frames
 from antiphon.api.errors import ApiError
 
-__all__ = ["EventStream", "STALL_SECONDS", "YIELD_SECONDS"]
+__all__ = ["STALL_SECONDS", "YIELD_SECONDS", "EventStream"]
 
 STALL_SECONDS: Final = 120.0
 """A client that takes nothing for so long is cut off: its engine could serve somebody else."""
@@ -105,9 +105,7 @@ class EventStream:
         self.begun = True
         if self._on_begin is not None:
             self._on_begin()
-        await self._send(
-            {"type": "http.response.start", "status": 200, "headers": list(_HEADERS)}
-        )
+        await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
 
     def _tick(self) -> None:
         now = self._loop.time()

@@ -6,7 +6,6 @@ receives the spans is OpenTelemetry's own configuration (``OTEL_*``), not ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from antiphon.api.turn import TurnUsage
@@ -48,17 +47,15 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """Starts spans. ``headers``: the request's, for the trace that it belongs to."""
+    """Starts spans."""
 
-    def turn(
-        self, context: RequestContext, index: int, headers: Mapping[str, str]
-    ) -> Span | None: ...
+    def turn(self, context: RequestContext, index: int) -> Span | None: ...
 
 
 class NoTracer:
     """OpenTelemetry is not installed."""
 
-    def turn(self, context: RequestContext, index: int, headers: Mapping[str, str]) -> Span | None:
+    def turn(self, context: RequestContext, index: int) -> Span | None:
         return None
 
 
@@ -72,10 +69,10 @@ class OtelTracer:
         self._extract = propagate.extract
         self._tracer = trace.get_tracer(INSTRUMENTATION, tracer_provider=provider)
 
-    def turn(self, context: RequestContext, index: int, headers: Mapping[str, str]) -> Span | None:
+    def turn(self, context: RequestContext, index: int) -> Span | None:
         span = self._tracer.start_span(
             f"{CHAT} {context.model}",
-            context=self._extract(headers),
+            context=self._extract(context.trace),
             kind=self._trace.SpanKind.SERVER,
             attributes={
                 OPERATION: CHAT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -21,21 +21,27 @@ _Item = tuple[int, Sequence[TurnEvent]] | BaseException | None
 
 
 async def run_choices(
-    runner: TurnRunner, request: TurnRequest, n: int, *, observer: TurnObserver | None = None
+    runner: TurnRunner,
+    request: TurnRequest,
+    n: int,
+    *,
+    observe: Callable[[int], TurnObserver] | None = None,
 ) -> AsyncGenerator[tuple[int, Sequence[TurnEvent]], None]:
     """The batches of ``n`` turns, each with its choice's number, as they come.
 
-    A given seed counts up, so that the choices differ. Raises ApiError as `TurnRunner.run` does,
+    A given seed counts up, so that the choices differ. ``observe`` gives each choice's observer.
+    Raises ApiError as `TurnRunner.run` does,
     for the first choice that fails; the others are stopped.
     """
     if n == 1:
+        observer = observe(0) if observe is not None else None
         async with aclosing(runner.run(request, observer=observer)) as batches:
             async for batch in batches:
                 yield 0, batch
         return
     queue: asyncio.Queue[_Item] = asyncio.Queue(_WAITING)
     tasks = [
-        asyncio.create_task(_feed(runner, _seeded(request, i), i, observer, queue))
+        asyncio.create_task(_feed(runner, _seeded(request, i), i, observe and observe(i), queue))
         for i in range(n)
     ]
     try:

@@ -1,0 +1,152 @@
+"""The layer every request passes before its route: guards, the API key, rate limits.
+
+What is refused here has cost no more than its headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from antiphon.api.errors import ApiError
+from antiphon.gateway.auth import authenticate, require_operator
+from antiphon.gateway.context import RequestContext, context_of
+from antiphon.gateway.guards import (
+    check_host,
+    check_origin,
+    cors_headers,
+    preflight_headers,
+)
+from antiphon.gateway.logs import bind_request, unbind_request
+from antiphon.gateway.modes import MODE_HEADER
+from antiphon.gateway.ratelimit import Lease, allowance, take
+from antiphon.gateway.reload import Reloadable
+from antiphon.settings.model import Settings
+from antiphon.store.protocol import StateStore
+
+__all__ = ["METRICS_PATH", "OPEN_PATHS", "RAW_HEADER", "Door", "header_of"]
+
+RAW_HEADER: Final = "antiphon-raw"
+"""``1``: the answer holds the raw transcript."""
+
+METRICS_PATH: Final = "/metrics"
+OPEN_PATHS: Final = frozenset({"/health", "/ready"})
+"""What a load balancer asks, without a key."""
+_TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
+
+
+class Door:
+    """Lets a request in, and settles its account when it is over."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        live: Reloadable,
+        store: StateStore,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._app = app
+        self._live = live
+        self._store = store
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = context_of(scope)
+        settings = self._live.settings
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        origin = _text(headers.get(b"origin"))
+        context.headers |= cors_headers(origin, settings.cors.origins)
+        ring = self._live.keys
+        if not ring and not self._live.keys_required:
+            check_host(
+                _text(headers.get(b"host")),
+                settings.server.allowed_hosts,
+                bound=settings.server.host,
+            )
+            check_origin(origin, settings.cors.origins)
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            await _answer_preflight(headers, send)
+            return
+        tokens = bind_request(context.request_id)
+        try:
+            if scope["path"] not in OPEN_PATHS:
+                self._identify(scope, context, settings)
+                context.lease = await self._charge(scope, context, settings, headers)
+            await self._app(scope, receive, send)
+        finally:
+            unbind_request(tokens)
+            if context.lease is not None:
+                await context.lease.settle()
+
+    def _identify(self, scope: Scope, context: RequestContext, settings: Settings) -> None:
+        live = self._live
+        caller = authenticate(
+            scope["headers"],
+            live.keys,
+            self._now(),
+            required=live.keys_required,
+            operators=settings.server.operator_key_required,
+        )
+        context.tenant, context.key, context.operator = caller.tenant, caller.key, caller.operator
+        client = scope.get("client")
+        context.who = caller.tenant or f"address:{client[0] if client else ''}"
+        if scope["path"] == METRICS_PATH:
+            require_operator(operator=caller.operator, what="Reading the metrics")
+        if header_of(scope, MODE_HEADER) is not None:
+            require_operator(operator=caller.operator, what=f"The {MODE_HEADER} header")
+        if header_of(scope, RAW_HEADER) not in (None, "0"):
+            require_operator(operator=caller.operator, what=f"The {RAW_HEADER} header")
+            if not settings.visibility.raw:
+                raise ApiError(
+                    f"The {RAW_HEADER} header needs the setting visibility.raw.",
+                    status=403,
+                    type="permission_error",
+                    code="raw_not_enabled",
+                )
+            context.raw = True
+        for name in _TRACE_HEADERS:
+            value = header_of(scope, name)
+            if value is not None:
+                context.trace[name] = value
+
+    async def _charge(
+        self,
+        scope: Scope,
+        context: RequestContext,
+        settings: Settings,
+        headers: dict[bytes, bytes],
+    ) -> Lease | None:
+        if scope["method"] != "POST":
+            return None
+        allowed = allowance(settings.limits, context.key)
+        if not (allowed.requests or allowed.tokens):
+            return None
+        length = headers.get(b"content-length", b"")
+        size = int(length) if length.isdigit() and len(length) < 20 else None
+        lease = await take(self._store, context.who, allowed, body_bytes=size)
+        context.headers |= lease.headers
+        return lease
+
+
+def header_of(scope: Scope, name: str) -> str | None:
+    """The first header of this name, in lower case."""
+    wanted = name.encode()
+    return next((_text(value) for found, value in scope["headers"] if found == wanted), None)
+
+
+async def _answer_preflight(headers: dict[bytes, bytes], send: Send) -> None:
+    """A browser asks before it sends. Whether it may is in the headers of every answer."""
+    allowed = preflight_headers(headers.get(b"access-control-request-headers"))
+    await send({"type": "http.response.start", "status": 204, "headers": list(allowed.items())})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
