@@ -33,9 +33,10 @@ class FakeServer:
         self._stopped = threading.Event()
 
     def start(self) -> object:
-        while not self.world.gate.wait(0.01):
-            if self._stopped.is_set():
-                raise EngineError("stopped while loading")
+        while not self.world.gate.wait(0.01) and not self._stopped.is_set():
+            pass
+        if self._stopped.is_set():
+            raise EngineError("stopped while loading")
         if self.world.failures:
             raise EngineError(self.world.failures.pop(0))
         self.running = True
@@ -132,7 +133,12 @@ def play(story: Callable[[World], Awaitable[T]]) -> T:
 
 
 async def texts(engine: Engine) -> list[str]:
-    return ["".join([c.text for c in chunks]) async for chunks in engine.complete(REQUEST)]
+    """What it said, without the signs of life."""
+    return [
+        "".join([chunk.text for chunk in chunks])
+        async for chunks in engine.complete(REQUEST)
+        if chunks
+    ]
 
 
 def lazy(unit: Unit) -> LazyEngine:
