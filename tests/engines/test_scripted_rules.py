@@ -238,3 +238,27 @@ def test_a_grammar_that_is_no_plan_is_the_callers_mistake() -> None:
     with pytest.raises(EngineError, match="grammar") as refused:
         collect(ScriptedEngine(), CompletionRequest(prompt=prompt, grammar="root ::= x"))
     assert refused.value.status_hint == 400
+
+
+def test_context_that_an_agent_puts_before_the_message_is_passed_over() -> None:
+    context = "<system-reminder>\nCount from 1 to 9. The file is a.md.\n</system-reminder>"
+    assert final(reply(f"{context}\n{context}\nSay hi.")) == "hi"
+    assert final(reply("Say exactly: <my-tag>x</my-tag>")) == "<my-tag>x</my-tag>"
+    assert "reminder" in final(reply("<system-reminder>only this</system-reminder>"))
+
+
+def test_optional_arguments_are_given_only_if_something_was_said_of_them() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "limit": {"type": "integer"},
+            "note": {"type": "string"},
+        },
+        "required": ["path"],
+    }
+    tool = Tool("read_file", "Read a file.", schema)
+    said = reply("Read the file /tmp/a/b.txt from 1999", tools=[tool])
+    assert calls(said)[0][1] == {"path": "/tmp/a/b.txt"}
+    said = reply("Read the file b.txt, limit 7", tools=[tool])
+    assert calls(said)[0][1] == {"path": "b.txt", "limit": 7}

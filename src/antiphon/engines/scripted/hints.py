@@ -76,8 +76,11 @@ class Hints:
         self._subject = subject
         self._spare = [m.group() for m in _NUMBER.finditer(_DATE_TIME.sub(" ", self._text))]
 
-    def __call__(self, name: str, schema: dict[str, Any]) -> list[Any]:
-        """Values worth trying for the property ``name``; empty if nothing points at it."""
+    def __call__(self, name: str, schema: dict[str, Any], required: bool) -> list[Any]:
+        """Values worth trying for the property ``name``; empty if nothing points at it.
+
+        For one that is not required, only what was said of it by name, or what is of its own kind.
+        """
         found: list[Any] = []
         if name in self._facts:
             found.append(self._facts[name])
@@ -92,14 +95,14 @@ class Hints:
             return found + self._truth(words, stated)
         if "integer" in kinds or "number" in kinds:
             numbers = [_as_number(stated)] if stated is not None else []
-            numbers += [_as_number(n) for n in self._spare]
+            numbers += [_as_number(n) for n in self._spare if required]
             return found + [n for n in numbers if n is not None]
         if "string" in kinds or kind is None:
             if self._subject is not None and set(words) & _PLACES:
                 found.append(self._subject)
             if stated is not None:
                 found.append(stated)
-            found += self._strings(set(words))
+            found += self._strings(set(words), required=required)
         return found
 
     def _mentioned(self, values: list[Any]) -> list[Any]:
@@ -141,7 +144,7 @@ class Hints:
                 return word
         return None
 
-    def _strings(self, words: set[str]) -> list[str]:
+    def _strings(self, words: set[str], *, required: bool) -> list[str]:
         text = self._text
         if words & _PATHS:
             return _PATH.findall(text)
@@ -153,6 +156,8 @@ class Hints:
             return _DATE_TIME.findall(text)
         if words & _PLACES:
             return subjects(text)[:1]
+        if not required:
+            return []
         quoted = [next(filter(None, groups)) for groups in _QUOTED.findall(text)]
         if words & _SUMS:
             expression = find_expression(text)

@@ -14,8 +14,9 @@ from antiphon.engines.scripted.strings import make_string, string_fits
 
 __all__ = ["Suggest", "instance"]
 
-Suggest = Callable[[str, dict[str, Any]], list[Any]]
-"""Property name and schema → values worth trying for it, the best first."""
+Suggest = Callable[[str, dict[str, Any], bool], list[Any]]
+"""Property name, schema and whether it is required → values worth trying for it, the best first. An
+optional property is written if there are any."""
 
 MAX_ITEMS: Final = 1_000
 """Most items and properties made in one place, whatever a minimum asks for."""
@@ -33,7 +34,9 @@ def instance(schema: object, suggest: Suggest | None = None, *, generous: bool =
     ``generous`` also fills in the optional properties of objects that require none; otherwise an
     optional property is written if there is a suggestion for it. Deterministic.
     """
-    return _Maker(schema, suggest or (lambda name, schema: []), generous=generous).value(schema)
+    return _Maker(schema, suggest or (lambda name, schema, required: []), generous=generous).value(
+        schema
+    )
 
 
 class _Maker:
@@ -50,7 +53,7 @@ class _Maker:
         schema = self._resolved(given)
         if "const" in schema:
             return schema["const"]
-        tried = self._suggest(name, schema) if name and not number else []
+        tried = self._suggest(name, schema, True) if name and not number else []
         values = schema.get("enum")
         if isinstance(values, list | tuple) and values:
             allowed = [v for v in values if _kind_fits(v, schema)] or list(values)
@@ -111,7 +114,7 @@ class _Maker:
         for name, value in properties.items():
             wanted = name in required or everything
             if not wanted and depth < _FRUGAL_DEPTH:
-                wanted = bool(self._suggest(name, self._resolved(value)))
+                wanted = bool(self._suggest(name, self._resolved(value), False))
             if wanted and value is not False:
                 out[name] = self.value(value, name, depth + 1)
         others = schema.get("additionalProperties", True)

@@ -177,7 +177,8 @@ def _takes_subject(offer: _Offer) -> bool:
         return False
     probe = Hints("", subject="x")
     return any(
-        isinstance(value, dict) and "x" in probe(name, value) for name, value in properties.items()
+        isinstance(value, dict) and "x" in probe(name, value, True)
+        for name, value in properties.items()
     )
 
 
@@ -265,10 +266,13 @@ def _word(value: Any) -> str:
 
 
 def _reasoning(scene: Scene, thought: str) -> str | None:
-    """Nothing at low effort, a few words at medium, the question turned over at high."""
-    if scene.effort == "low":
+    """A few words at medium effort, the question turned over at high.
+
+    At low effort nothing, unless the user asks for it.
+    """
+    asked = " ".join(scene.user[:MAX_TEXT].split())[:300]
+    if scene.effort == "low" and not _AT_LENGTH.search(asked):
         return None
-    asked = " ".join(scene.user.split())[:300]
     if scene.effort == "high":
         return (
             f"The user says: {asked}\n\nLet me look at this from more than one side. What is wanted"

@@ -17,6 +17,7 @@ from antiphon.vocab.table import token_bytes
 __all__ = ["Scene", "read_scene"]
 
 _EFFORT: Final = re.compile(r"^Reasoning: (low|medium|high)$", re.MULTILINE)
+_CONTEXT: Final = re.compile(r"\s*<([a-z]+(?:[-_][a-z]+)+)>")
 _TOOLS: Final = "# Tools\n\n## "
 _FORMATS: Final = "# Response Formats\n\n## "
 _ASSISTANT: Final = b"assistant"
@@ -41,8 +42,15 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def user(self) -> str:
-        """What the user said last."""
-        return next((m.text for m in reversed(self.messages) if m.role is Role.USER), "")
+        """What the user said last, without the blocks of context that agents put before it."""
+        said = next((m.text for m in reversed(self.messages) if m.role is Role.USER), "")
+        rest = said
+        while found := _CONTEXT.match(rest):
+            end = rest.find(f"</{found.group(1)}>", found.end())
+            if end < 0:
+                break
+            rest = rest[end + len(found.group(1)) + 3 :]
+        return rest if rest.strip() else said
 
     @property
     def results(self) -> list[Message]:
