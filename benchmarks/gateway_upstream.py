@@ -155,9 +155,9 @@ class Upstream(asyncio.Protocol):
         if path == "/completion":
             limit = msgspec.json.decode(body).get("n_predict", -1)
             tokens = self.tokens if limit < 0 else min(limit, self.tokens)
-            self.task = asyncio.ensure_future(self.stream(raw_frames(max(tokens, 20))))
+            self.task = asyncio.ensure_future(self.stream(raw_frames(max(tokens, 20)), 3))
         elif path == "/v1/chat/completions":
-            self.task = asyncio.ensure_future(self.stream(chat_frames(self.tokens)))
+            self.task = asyncio.ensure_future(self.stream(chat_frames(self.tokens), 1))
         elif path == "/pace":
             wanted = msgspec.json.decode(body)
             Upstream.tokens, Upstream.rate = wanted["tokens"], wanted["rate"]
@@ -194,14 +194,15 @@ class Upstream(asyncio.Protocol):
             % (status, len(body), body)
         )
 
-    async def stream(self, frames: Sequence[bytes]) -> None:
+    async def stream(self, frames: Sequence[bytes], at_once: int) -> None:
+        """``at_once``: so many frames come before the first text, which is not kept waiting."""
         write, rate = self.transport.write, self.rate
         loop = asyncio.get_running_loop()
         write(_HEAD)
         begin = loop.time()
         for number, frame in enumerate(frames):
             if rate:
-                ahead = begin + number / rate - loop.time()
+                ahead = begin + (number - at_once) / rate - loop.time()
                 if ahead > 0:
                     await asyncio.sleep(ahead)
             elif number % 16 == 0:
