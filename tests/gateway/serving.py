@@ -141,6 +141,9 @@ class OneModel:
     def health(self) -> tuple[EngineHealth, ...]:
         return (EngineHealth(name="step engine", state=self.state, models=("m",)),)
 
+    async def reload(self, settings: Settings) -> None:
+        pass
+
     async def aclose(self) -> None:
         pass
 

@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
+    "keys": LazyCommand("antiphon.cli.keys:keys", "Make, list and revoke API keys."),
     "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -132,9 +133,9 @@ def _check(settings: Settings) -> list[str]:
 
 def _serve(settings: Settings, view: ServeView, read: Callable[[], Settings]) -> None:
     try:
-        import uvicorn  # noqa: F401 - the extra as a whole is there, or is not
         import aiohttp  # noqa: F401
         import starlette  # noqa: F401
+        import uvicorn  # noqa: F401 - the extra as a whole is there, or is not
     except ModuleNotFoundError as missing:
         from antiphon.errors import MissingExtraError
 
@@ -162,32 +163,24 @@ async def _run(
 ) -> None:
     from antiphon.engines.catalog import Catalog
     from antiphon.gateway.app import create_app
+    from antiphon.gateway.logs import Log
     from antiphon.gateway.server import GatewayServer
 
     catalog = await Catalog.open(settings, progress=view.progress)
     try:
-        app = create_app(settings, catalog=catalog)
+        log = Log(settings.log, sys.stderr)
+        log.capture()
+        app = create_app(settings, catalog=catalog, read=read, log=log)
         services: Services = app.state.services
+        reloads: deque[asyncio.Future[bool]] = deque(maxlen=8)
         server = GatewayServer(
             app,
             listener,
             lifecycle=services.lifecycle,
             shutdown_seconds=settings.server.shutdown_seconds,
             on_ready=lambda: view.ready(server.url, services, keys),
-            on_reload=lambda: _reload(services, view, read),
+            on_reload=lambda: reloads.append(asyncio.ensure_future(services.reload())),
         )
         await server.serve(sockets=[listener])
     finally:
         await catalog.aclose()
-
-
-def _reload(services: Services, view: ServeView, read: Callable[[], Settings]) -> None:
-    """Take the settings over, or keep the old ones if the new ones are wrong."""
-    from antiphon.errors import AntiphonError
-
-    try:
-        services.reload(read())
-    except AntiphonError as error:
-        view.line(f"the settings were not reloaded: {error}")
-    else:
-        view.line("the settings were reloaded")

@@ -19,6 +19,7 @@ from antiphon.gateway.completions import CompletionsRoute
 from antiphon.gateway.errors import ErrorBoundary, http_error
 from antiphon.gateway.health import HealthRoute, OpenApiRoute, ReadyRoute
 from antiphon.gateway.hooks import Policy
+from antiphon.gateway.logs import Log
 from antiphon.gateway.models import ModelRoute, ModelsRoute
 from antiphon.gateway.policy import make_policy
 from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
@@ -39,12 +40,14 @@ def create_app(
     clock: Clock = system_clock,
     new_id: Callable[[], str] = random_id,
     read: Callable[[], Settings] | None = None,
+    log: Log | None = None,
 ) -> Starlette:
     """The gateway as an ASGI application.
 
     Without a ``catalog``, the one that the settings describe is opened at startup and closed at
     the end; one that is given stays its maker's, and so does a ``store``. ``app.state.services``
-    has everything the routes work with. ``read`` makes the settings anew for a reload.
+    has everything the routes work with. ``read`` makes the settings anew for a reload; ``log`` is
+    where log lines go, if not to stderr.
 
     Raises SettingsError if the API keys or the trace file cannot be used.
     """
@@ -54,7 +57,7 @@ def create_app(
         settings,
         catalog=catalog,
         store=store,
-        policy=policy or make_policy(settings, store=store, clock=clock, read=read),
+        policy=policy or make_policy(settings, store=store, clock=clock, read=read, log=log),
         clock=clock,
         new_id=new_id,
     )

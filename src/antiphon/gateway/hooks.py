@@ -5,7 +5,7 @@ The routes call these and know nothing else of policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Literal, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from starlette.types import Scope
 from antiphon.api.turn import TurnEvent
 from antiphon.engines.served import EngineHealth, Served
 from antiphon.gateway.context import RequestContext
+from antiphon.settings.model import Settings
 from antiphon.turn.observe import TurnObserver
 
 __all__ = [
@@ -73,6 +74,12 @@ class Policy(Protocol):
 
     def routes(self) -> Sequence[BaseRoute]:
         """Routes of its own: ``/metrics``."""
+        ...
+
+    async def reload(self, apply: Callable[[Settings], Awaitable[None]]) -> bool:
+        """Read settings and keys again; ``apply`` takes the new settings over, or refuses them.
+        False if everything is as before.
+        """
         ...
 
     def opened(self, health: Callable[[], Sequence[EngineHealth]]) -> None:

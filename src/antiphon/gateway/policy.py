@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final, Literal, Protocol
@@ -84,6 +84,10 @@ class GatewayPolicy:
 
     def routes(self) -> Sequence[BaseRoute]:
         return (Route(METRICS_PATH, _MetricsRoute(self.metrics), methods=["GET"]),)
+
+    async def reload(self, apply: Callable[[Settings], Awaitable[None]]) -> bool:
+        """`antiphon.gateway.reload.Reloadable.reload`."""
+        return await self.live.reload(apply)
 
     def opened(self, health: Callable[[], Sequence[EngineHealth]]) -> None:
         """The server starts, in the event loop that it will run in."""

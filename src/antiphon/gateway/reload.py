@@ -6,13 +6,14 @@ decided at start; the rest holds from the next request on.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 import msgspec
 
-from antiphon.errors import SettingsError
+from antiphon.errors import AntiphonError, SettingsError
 from antiphon.gateway.keyfile import KeyFile
 from antiphon.gateway.keys import KeyRing
 from antiphon.settings.model import Settings
@@ -46,6 +47,7 @@ class Reloadable:
         self._read = read
         self._reports: list[Callable[[Outcome, str], None]] = []
         self._clock = clock
+        self._reloading = asyncio.Lock()
         self._key_file = key_file
         self._listeners: list[Callable[[Settings], None]] = []
         self._stamp = None if key_file is None else key_file.stamp()
@@ -71,17 +73,26 @@ class Reloadable:
         """Tell ``report`` what became of each reload, for the log."""
         self._reports.append(report)
 
-    def reload(self) -> bool:
-        """Read settings and keys again. False, and everything as before, if one is wrong."""
+    async def reload(self, apply: Callable[[Settings], Awaitable[None]]) -> bool:
+        """Read settings and keys again. False, and everything as before, if one is wrong.
+
+        ``apply`` is given the new settings before they hold; it may refuse them with an
+        AntiphonError.
+        """
+        async with self._reloading:
+            return await self._reload(apply)
+
+    async def _reload(self, apply: Callable[[Settings], Awaitable[None]]) -> bool:
         try:
             fresh = self.settings if self._read is None else self._read()
             stamp = ring = None
             if self._key_file is not None:
                 stamp, ring = self._key_file.stamp(), self._key_file.load()
-        except SettingsError as error:
+            kept, later = _as_before(fresh, self.settings)
+            await apply(kept)
+        except AntiphonError as error:
             self._report("failed", f"nothing was changed: {error}")
             return False
-        kept, later = _as_before(fresh, self.settings)
         self.settings = kept
         if ring is not None:
             self._set_keys(stamp, ring)

@@ -40,6 +40,7 @@ class Models(Protocol):
     def find(self, name: str | None) -> Served: ...
     def list(self) -> Sequence[ModelCard]: ...
     def health(self) -> Sequence[EngineHealth]: ...
+    async def reload(self, settings: Settings) -> None: ...
     async def aclose(self) -> None: ...
 
 
@@ -116,7 +117,13 @@ class Services:
         self._runners[id(served.engine)] = (served, runner)
         return runner
 
-    def reload(self, settings: Settings) -> None:
-        """Serve by other settings from the next request on."""
+    async def reload(self) -> bool:
+        """Read settings and keys again, and serve by them from the next request on. False, and
+        everything as before, if one is wrong; the log says what.
+        """
+        return await self.policy.reload(self._apply)
+
+    async def _apply(self, settings: Settings) -> None:
+        await self.catalog.reload(settings)
         self.settings = settings
         self._runners.clear()
