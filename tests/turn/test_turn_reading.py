@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,8 +28,6 @@ from antiphon.model.content import DeveloperContent
 from antiphon.model.message import Conversation, Message
 from antiphon.model.tools import PYTHON, Tool
 from antiphon.settings.model import ModelSettings, PromptSettings, Settings, TurnSettings
-from antiphon.store.memory import MemoryStore
-from antiphon.turn.engine import TurnRunner
 from antiphon.turn.prompt import LARGE_CHARS
 from antiphon.vocab.control import CHANNEL, MESSAGE
 
@@ -366,39 +362,6 @@ def test_the_clients_own_name_comes_back() -> None:
     written = f"<|channel|>commentary to={names.recipient('web search')}<|message|>{{}}<|call|>"
     result = turn(written, asked(tools=(tool,), names=names))
     assert result.parts == [Part("call", "{}", "web search")]
-
-
-def test_closing_the_turn_closes_the_engine() -> None:
-    from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest
-
-    class Endless:
-        name = "endless"
-        capabilities = Capabilities(reading="marked", prompt_ids=True)
-        closed = False
-
-    XX
-            try:
-                yield (Chunk(text="<|channel|>final<|message|>"),)
-                while True:
-                    await asyncio.sleep(0)
-                    yield (Chunk(text="x"),)
-            finally:
-                Endless.closed = True
-
-        async def aclose(self) -> None: ...
-
-    async def run() -> None:
-        runner = TurnRunner(
-            Endless(), settings=Settings(), store=MemoryStore(), new_id=lambda: "id"
-        )
-        batches = runner.run(asked())
-        async for batch in batches:
-            if batch and isinstance(batch[0], PartDelta):
-                break
-        await batches.aclose()
-        assert Endless.closed
-
-    asyncio.run(run())
 
 
 def test_told_refuses_parts_that_overlap() -> None:

@@ -52,10 +52,14 @@ class Attempts:
         bound: Constraint,
         settings: TurnSettings,
         grammar: GrammarKind | None,
+        *,
+        grammar_holds: bool = True,
     ) -> None:
         self._request = request
         self._offer = offer
         self._bound = bound
+        self.grammar_holds = grammar_holds
+        """False once what was made under a grammar did not fit: then headers are written."""
         self._plans = grammar == "plan"
         self._grammar: GrammarKind | None = grammar if bound.bound and not self._plans else None
         self._continue = settings.continue_silent
@@ -125,7 +129,7 @@ class Attempts:
     def _begun(self, what: Plan | None, header: tuple[int, ...], code: str) -> Attempt:
         """Held to the plan if the engine can, else begun with the header."""
         made = None
-        if what is not None and self._grammar is not None:
+        if what is not None and self._grammar is not None and self.grammar_holds:
             made = self._constrained(what)
         if made is None:
             answer = code in _ANSWERS

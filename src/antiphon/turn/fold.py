@@ -162,6 +162,7 @@ class TurnFold:
                     self._watch(event.text, out)
             elif isinstance(event, MessageStart):
                 self._start(event.header, out)
+                self._watch(f"\n{event.header.channel}\n", out)  # empty messages repeat as well
             elif isinstance(event, MessageEnd):
                 self._end(event.stop, out)
             else:

@@ -90,7 +90,12 @@ class OneTurn:
         chars = size(conversation.messages)
         self._prompt = await off_loop(chars, lambda: renderer().for_completion(conversation))
         self._attempts = Attempts(
-            request, self._offer, bound, self._settings.turn, self._can.grammar
+            request,
+            self._offer,
+            bound,
+            self._settings.turn,
+            self._can.grammar,
+            grammar_holds=self.grammar_holds,
         )
         self.attempt = self._attempts.first()
         self.fold = TurnFold(self._offer, self._options(self.attempt), self._new_id, self._guard())
@@ -311,7 +316,7 @@ class OneTurn:
     def _misfits(self) -> bool:
         """Something did not fit. Whether it was shown already, because a grammar was trusted."""
         if self.attempt is not None and self.attempt.grammar is not None and self.attempt.exact:
-            self.grammar_holds = False
+            self.grammar_holds = self._attempts.grammar_holds = False
         return self.fold.held is None
 
 
