@@ -12,11 +12,13 @@ from antiphon.api.chat.body import ChatBody
 from antiphon.api.chat.models import Model, ModelList
 from antiphon.api.chat.wire import FunctionTool, ResponseFormatParameter, WireTool
 from antiphon.api.policy import Effort
+from antiphon.vocab.control import ORDINARY_COUNT
 
 __all__ = ["openapi_document"]
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
+_TokenId = Annotated[int, Meta(ge=0, lt=ORDINARY_COUNT)]
 
 
 class ErrorDetail(msgspec.Struct):
@@ -37,12 +39,12 @@ class ErrorBody(msgspec.Struct):
 class CompletionBody(msgspec.Struct, kw_only=True):
     """A raw prompt: text in which control tokens are spelled out, or ids."""
 
-    model: str
-    prompt: str | list[int]
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
+    model: Annotated[str, Meta(min_length=1)]
+    prompt: Annotated[str, Meta(min_length=1)] | Annotated[list[_TokenId], Meta(min_length=1)]
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool | None = None
 
 
@@ -181,7 +183,7 @@ def _content(name: str) -> dict[str, Any]:
 def _responses(name: str, *, stream: bool) -> dict[str, Any]:
     content = _content(name)
     if stream:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     error = {"description": "An error, in OpenAI's shape.", "content": _content("ErrorBody")}
     return {"200": {"description": "The answer.", "content": content}, "4XX": error, "5XX": error}
 
