@@ -21,6 +21,7 @@ from antiphon.gateway.health import HealthRoute, OpenApiRoute, ReadyRoute
 from antiphon.gateway.hooks import Policy
 from antiphon.gateway.logs import Log
 from antiphon.gateway.models import ModelRoute, ModelsRoute
+from antiphon.gateway.operator import operator_routes
 from antiphon.gateway.policy import make_policy
 from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
 from antiphon.gateway.services import Clock, Models, Services, random_id, system_clock
@@ -96,7 +97,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         Route("/openapi.json", OpenApiRoute(), methods=["GET"]),
     ]
     routes += [Route(path, ProxyRoute(services), methods=["POST"]) for path in PASSED_ON]
-    return [*routes, *services.policy.routes()]
+    return [*routes, *operator_routes(services), *services.policy.routes()]
 
 
 @asynccontextmanager

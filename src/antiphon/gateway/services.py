@@ -12,6 +12,7 @@ from antiphon.engines.served import EngineHealth, ModelCard, Served
 from antiphon.gateway.dates import ConversationDates
 from antiphon.gateway.hooks import Policy
 from antiphon.gateway.lifecycle import Lifecycle
+from antiphon.settings.effective import for_model
 from antiphon.settings.model import Settings
 from antiphon.store.protocol import StateStore
 from antiphon.turn.engine import TurnRunner
@@ -110,7 +111,10 @@ class Services:
         if known is not None and known[0].settings == served.settings:
             return known[1]
         runner = TurnRunner(
-            served.engine, settings=self.settings, store=self.store, new_id=self.new_id
+            served.engine,
+            settings=for_model(self.settings, served.settings),
+            store=self.store,
+            new_id=self.new_id,
         )
         if len(self._runners) >= MAX_RUNNERS:
             self._runners.pop(next(iter(self._runners)))

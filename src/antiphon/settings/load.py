@@ -38,7 +38,9 @@ __all__ = [
 
 CONFIG_VARIABLE: Final = "ANTIPHON_CONFIG"
 """Environment variable that names the settings file."""
-OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "ANTIPHON_CACHE", "ANTIPHON_TRACEBACK"})
+OTHER_VARIABLES: Final = frozenset(
+    {CONFIG_VARIABLE, "ANTIPHON_API_KEY", "ANTIPHON_CACHE", "ANTIPHON_TRACEBACK"}
+)
 """Variables of ours that are no settings."""
 _FOREIGN: Final = ("ANTIPHON_SERVICE_", "ANTIPHON_PORT", "ANTIPHON_TEST_")
 """What Kubernetes puts into every container beside a service named antiphon, and test runs."""
