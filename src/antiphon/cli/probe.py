@@ -67,8 +67,8 @@ def probe(
 
     \b
     Examples:
-      antiphon probe
       antiphon probe http://127.0.0.1:8080
+      antiphon probe
       antiphon probe --json --api-key-env ENGINE_KEY https://engine.example/v1
     """
     if url is None and (kind or api_key_env or models):
