@@ -181,6 +181,9 @@ class FakeTransformersServe(FakeOpenai):
     def refusal_body(self, refusal: Any) -> Any:
         return {"detail": refusal.message}
 
+    def error_frame(self, message: str) -> bytes:
+        return sse({"error": message})
+
     async def completion(self, request: web.Request) -> web.StreamResponse:
         from tests.fakes.wire import Refusal
 

@@ -218,6 +218,7 @@ class FakeEngine:
         self.connections = 0
         """Connections accepted so far."""
         self._idle = asyncio.Event()
+        self._busy = asyncio.Event()
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], object] = lambda: None
 
@@ -261,6 +262,7 @@ class FakeEngine:
     async def running(self) -> AsyncIterator[Self]:
         self._idle = asyncio.Event()
         self._idle.set()
+        self._busy = asyncio.Event()
         app = web.Application(middlewares=[self._guard], client_max_size=1 << 30)
         app.add_routes(self.routes())
         runner = web.AppRunner(
@@ -312,6 +314,10 @@ class FakeEngine:
         self._stop()
         if self._thread is not None:
             self._thread.join(10)
+
+    async def wait_busy(self) -> None:
+        """Until something is being worked on; only in the loop the fake runs in."""
+        await self._busy.wait()
 
     async def wait_idle(self) -> None:
         """Until nothing is being worked on; only in the loop the fake runs in."""
@@ -422,6 +428,7 @@ class FakeEngine:
         """Around the work of one completion."""
         self.active += 1
         self._idle.clear()
+        self._busy.set()
         try:
             if self.faults.hang_before_headers:
                 await asyncio.sleep(_FOREVER)
@@ -434,6 +441,7 @@ class FakeEngine:
         finally:
             self.active -= 1
             if not self.active:
+                self._busy.clear()
                 self._idle.set()
 
     @web.middleware
