@@ -6,6 +6,7 @@ of the message that is wanted at the end of the prompt.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -35,8 +36,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str | None = None
     exact: bool = False
     """Whether the grammar expresses all that is bound."""
-    note: Message | None = None
-    """What the model is told before it tries again."""
+    rejected: tuple[Message, ...] = ()
+    """What did not fit, and what the model is told of it before it tries again."""
     code: str | None = None
     """The mend that this completion is."""
     detail: str = ""
@@ -96,7 +97,7 @@ class Attempts:
         self._continue = False
         return self._answer("silent-turn")
 
-    def another_answer(self, why: str) -> Attempt | None:
+    def another_answer(self, rejected: Sequence[Message], why: str) -> Attempt | None:
         """Ask again for an answer that did not fit."""
         if not self._retry():
             return None
@@ -104,9 +105,10 @@ class Attempts:
             f"Your last answer did not match the required JSON Schema: {why}\n"
             "Answer again, with JSON that matches the schema and nothing else."
         )
-        return msgspec.structs.replace(self._answer("invalid-output"), note=note, detail=why)
+        begun = self._answer("invalid-output")
+        return msgspec.structs.replace(begun, rejected=(*rejected, note), detail=why)
 
-    def another_call(self, recipient: str, why: str) -> Attempt | None:
+    def another_call(self, recipient: str, rejected: Sequence[Message], why: str) -> Attempt | None:
         """Ask again for a call whose arguments did not fit."""
         if not self._retry():
             return None
@@ -115,7 +117,7 @@ class Attempts:
             "Write the call again, with arguments that match the schema."
         )
         begun = self._begun(self._call_plan(recipient), call_header(recipient), "invalid-arguments")
-        return msgspec.structs.replace(begun, note=note, detail=why)
+        return msgspec.structs.replace(begun, rejected=(*rejected, note), detail=why)
 
     def _retry(self) -> bool:
         self._retries -= 1

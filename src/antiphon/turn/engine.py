@@ -79,10 +79,13 @@ class TurnRunner:
                 grammar_holds=self._grammar_holds,
             )
             begin = await turn.begin()
+            if observer is not None:
+                for what, why in turn.decisions():
+                    observer.decided(what, why)
             if begin:
                 yield begin
             while turn.attempt is not None:
-                completion = await turn.completion()
+                completion = turn.completion()
                 if observer is not None:
                     reading = self._engine.capabilities.reading
                     grammar = completion.grammar is not None

@@ -202,16 +202,18 @@ class TurnFold:
             out += self.held
         self.held = self._before = None
 
-    def discard(self) -> str:
-        """What was held is not good: as if it had not been said. The text is returned."""
-        held, self.held = self.held or [], None
+    def discard(self) -> list[Message]:
+        """What was held is not good: as if it had not been said. Its messages are returned."""
+        self.held = None
+        gone: list[Message] = []
         if self._before is not None:
             messages, calls, answers, self.spoken, bound = self._before
+            gone = self.messages[messages:]
             del self.messages[messages:], self.answers[answers:], self.bound[bound:]
             self.call_ids = [entry for entry in self.call_ids if entry[0] < messages]
             self.calls = calls
         self._before = None
-        return "".join([event.text for event in held if isinstance(event, PartEnd)])
+        return gone
 
     def answer(self, text: str, out: list[TurnEvent]) -> None:
         """A whole answer that was made from what was discarded."""

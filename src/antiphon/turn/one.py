@@ -89,6 +89,7 @@ class OneTurn:
         )
         chars = size(conversation.messages)
         self._prompt = await off_loop(chars, lambda: renderer().for_completion(conversation))
+        self._restored = restored
         self._attempts = Attempts(
             request,
             self._offer,
@@ -99,26 +100,35 @@ class OneTurn:
         )
         self.attempt = self._attempts.first()
         self.fold = TurnFold(self._offer, self._options(self.attempt), self._new_id, self._guard())
-        self._room(len(self._prompt))
+        self._next = await self._completion(self.attempt)
         return [Recovered(mended("reasoning-restored", str(restored)))] if restored else []
 
-    async def completion(self) -> CompletionRequest:
+    def decisions(self) -> list[tuple[str, str]]:
+        """What was decided before the engine is asked, and why."""
+        found = [
+            ("aliased_tool", f"{name[:100]!r} is {alias} in the prompt")
+            for name, alias in self.request.names.aliased.items()
+        ]
+        if self._restored:
+            found.append(("remembered", f"{self._restored} calls came without their reasoning"))
+        return found
+
+    def completion(self) -> CompletionRequest:
         """What to ask the engine for now."""
-        attempt, fold = self.attempt, self.fold
-        if attempt is None:
-            raise RuntimeError("the turn is over")
+        self._sent = len(self._next.prompt)
+        self.intake = Intake(self._can.reading, self._offer.table, self.fold)
+        return self._next
+
+    async def _completion(self, attempt: Attempt) -> CompletionRequest:
+        """Raises ApiError if there is no room for it."""
         prompt = self._prompt
-        extra = list(fold.messages)
-        if attempt.note is not None:
-            extra.append(attempt.note)
+        extra = [*self.fold.messages, *attempt.rejected]
         if extra:
             said = await off_loop(
                 size(extra), lambda: renderer().conversation(extra, history="keep")
             )
             prompt = [*prompt[:-_START_OF_ANSWER], *said, *prompt[-_START_OF_ANSWER:]]
         prompt = [*prompt, *attempt.prefill] if attempt.prefill else prompt
-        self._sent = len(prompt)
-        self.intake = Intake(self._can.reading, self._offer.table, fold)
         request = self.request
         return CompletionRequest(
             prompt=prompt,
@@ -163,8 +173,14 @@ class OneTurn:
                     param="tool_choice",
                     code="tool_call_missing",
                 )
-        if self.attempt is not None and self._left() == 0:
-            self.attempt, self._length = None, True
+        if self.attempt is not None:
+            try:
+                self._next = await self._completion(self.attempt)
+            except ApiError as error:
+                if self.attempt.rejected:
+                    why = f"what the model wrote does not fit: {self.attempt.detail}"
+                    raise _unfit(f"{why}; no room is left to ask again") from error
+                self.attempt, self._length = None, True  # the context is full
         if self.attempt is None:
             fold.release(out)
         else:
@@ -234,8 +250,18 @@ class OneTurn:
         return room(prompt, min(context, default=None), self._left(), limits)
 
     def _left(self) -> int | None:
+        """Raises ApiError if what the client allows is used up."""
         asked = self.request.max_tokens
-        return None if asked is None else max(0, asked - self._usage.completion_tokens)
+        if asked is None:
+            return None
+        left = asked - self._usage.completion_tokens
+        if left <= 0 < self._usage.completion_tokens:
+            raise ApiError(
+                f"max_tokens: {asked} tokens were not enough for a complete answer",
+                param="max_tokens",
+                code="max_tokens_reached",
+            )
+        return left
 
     def _affinity(self) -> str | None:
         request = self.request
@@ -286,10 +312,11 @@ class OneTurn:
                     continue
                 why = found
             leaked = self._misfits()
-            attempt = None if leaked else self._attempts.another_call(tool.recipient, why)
+            attempt = None
+            if not leaked:
+                attempt = self._attempts.another_call(tool.recipient, fold.discard(), why)
             if attempt is None:
                 raise _unfit(f"the arguments of {tool.name} do not match its schema: {why}")
-            fold.discard()
             return attempt
         self._checked = len(fold.bound)
         if output is None or not output.strict or not fold.answers or fold.stop_string is not None:
@@ -307,10 +334,9 @@ class OneTurn:
                 out.append(Recovered(mended("repaired-output", ", ".join(better.repairs))))
                 fold.answer(better.json, out)
                 return None
-        attempt = None if leaked else self._attempts.another_answer(why_not)
+        attempt = None if leaked else self._attempts.another_answer(fold.discard(), why_not)
         if attempt is None:
             raise _unfit(f"the answer does not match the required schema: {why_not}")
-        fold.discard()
         return attempt
 
     def _misfits(self) -> bool:

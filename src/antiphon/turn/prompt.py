@@ -32,8 +32,13 @@ _T = TypeVar("_T")
 
 @cache
 def renderer() -> Renderer:
-    """The one renderer of this process: it remembers what it rendered."""
-    return Renderer(dialect="emission")
+    """The one renderer of this process: it remembers what it rendered.
+
+    The first call takes a while: it loads the tokenizer.
+    """
+    made = Renderer(dialect="emission")
+    made.encode("a")
+    return made
 
 
 def size(messages: Sequence[Message]) -> int:
@@ -43,7 +48,7 @@ def size(messages: Sequence[Message]) -> int:
 
 async def off_loop(chars: int, work: Callable[[], _T]) -> _T:
     """Do work that grows with ``chars``: at once if it is little, else in a thread."""
-    if chars <= LARGE_CHARS:
+    if chars <= LARGE_CHARS and renderer.cache_info().currsize:
         return work()
     return await asyncio.to_thread(work)
 
