@@ -15,22 +15,26 @@ from pathlib import Path
 import click
 from _page import keep_fresh
 
-from antiphon.cli.app import COMMANDS, app
+from antiphon.cli.app import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-_BLOCK = re.compile(r"(<!-- help: ([a-z]*) -->\n).*?(<!-- /help -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- help: ([a-z ]*) -->\n).*?(<!-- /help -->)", re.DOTALL)
 _WIDTH = 92
 
 
-def help_text(name: str) -> str:
-    """What ``antiphon NAME --help`` prints; ``antiphon --help`` for an empty name."""
-    root = click.Context(app, info_name="antiphon", terminal_width=_WIDTH, **app.context_settings)
-    if not name:
-        return app.get_help(root)
-    command = COMMANDS[name].load()
-    return command.get_help(
-        click.Context(command, info_name=name, parent=root, terminal_width=_WIDTH)
+def help_text(names: str) -> str:
+    """What ``antiphon NAMES --help`` prints; ``antiphon --help`` for none."""
+    command: click.Command = app
+    context = click.Context(
+        app, info_name="antiphon", terminal_width=_WIDTH, **app.context_settings
     )
+    for name in names.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, name)
+        assert found is not None, names
+        command = found
+        context = click.Context(command, info_name=name, parent=context, terminal_width=_WIDTH)
+    return command.get_help(context)
 
 
 def updated(page: str) -> str:

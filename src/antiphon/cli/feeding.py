@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from antiphon.cli.errors import DataError
 from antiphon.cli.ids import read_ids
-from antiphon.cli.source import Source
+from antiphon.cli.source import TextInput
 from antiphon.codec.stripped import looks_stripped
 from antiphon.codec.text import find_control
 from antiphon.vocab.control import CONTROL_NAMES, START, is_control
@@ -37,7 +37,7 @@ class Feed(NamedTuple):
     chunks: Iterator[Chunk]
 
 
-def open_feed(source: Source, wanted: str) -> Feed:
+def open_feed(source: TextInput, wanted: str) -> Feed:
     """Read enough of ``source`` to know its kind (unless ``wanted`` says it), and go on from there.
 
     Raises DataError if the input is empty, is not UTF-8, or is not ids where ids are wanted.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from antiphon.cli.errors import DataError
 from antiphon.cli.feeding import Chunk, InputKind, open_feed
-from antiphon.cli.source import Source
+from antiphon.cli.source import TextInput
 from antiphon.codec.events import Event
 from antiphon.codec.stream import Parser
 from antiphon.errors import ParseError
@@ -32,7 +32,7 @@ class Session:
     strict parser refuses.
     """
 
-    def __init__(self, source: Source, settings: ParserSettings) -> None:
+    def __init__(self, source: TextInput, settings: ParserSettings) -> None:
         feed = open_feed(source, settings.kind)
         role = settings.role
         if role is None and settings.strict and not feed.begins_with_start:

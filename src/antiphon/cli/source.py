@@ -13,15 +13,24 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from antiphon.cli.errors import CommandLineError, DataError
 
-__all__ = ["CHUNK", "STDIN", "Source", "open_source", "read_text"]
+__all__ = ["CHUNK", "STDIN", "Source", "TextInput", "open_source", "read_text"]
 
 CHUNK: Final = 1 << 16
 """Bytes asked for at a time."""
 STDIN: Final = "-"
+
+
+class TextInput(Protocol):
+    """Text from somewhere. ``name`` is how errors call it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def text(self) -> Iterator[str]: ...
 
 
 class Source:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from itertools import islice
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -33,6 +34,8 @@ __all__ = ["LARGE_BODY", "ChatRoute"]
 
 LARGE_BODY: Final = 256 * 1024
 """Bodies of more bytes are decoded in a thread, so that other streams do not wait for them."""
+
+MAX_ALIASES_LOGGED: Final = 32
 
 _Batches = AsyncGenerator[tuple[int, Sequence[TurnEvent]], None]
 
@@ -66,6 +69,9 @@ class ChatRoute:
             return
         request = await self._decode(settings, context, served, opening, body, large=large)
         context.ignored = request.ignored
+        aliased = request.turn.names.aliased
+        if aliased:
+            context.notes["aliased"] = dict(islice(aliased.items(), MAX_ALIASES_LOGGED))
         work = _Work(services, context, served, request, len(body))
         del body  # A stream may last for hours.
         if not request.stream:
