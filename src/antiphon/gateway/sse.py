@@ -17,12 +17,14 @@ from starlette.types import Send
 from antiphon.api.chat.stream import KEEP_ALIVE, error_frames
 from antiphon.api.errors import ApiError
 
-__all__ = ["STALL_SECONDS", "YIELD_SECONDS", "EventStream"]
+__all__ = ["PAUSE_SECONDS", "STALL_SECONDS", "YIELD_SECONDS", "EventStream"]
 
 STALL_SECONDS: Final = 120.0
 """A client that takes nothing for so long is cut off: its engine could serve somebody else."""
 YIELD_SECONDS: Final = 0.005
 """A stream that always has more gives way to the others after so long."""
+PAUSE_SECONDS: Final = 0.002
+"""A stream that was silent for so long has given way by itself."""
 
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -72,10 +74,13 @@ class EventStream:
             await self._begin()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._busy = False
-        now = self._last = self._loop.time()
-        if now - self._yielded > YIELD_SECONDS:
+        now = self._loop.time()
+        if now - self._last > PAUSE_SECONDS:
+            self._yielded = now
+        elif now - self._yielded > YIELD_SECONDS:
             await asyncio.sleep(0)
-            self._yielded = self._loop.time()
+            self._yielded = now = self._loop.time()
+        self._last = now
 
     async def end(self, data: bytes) -> None:
         """Send the last events and end the response."""

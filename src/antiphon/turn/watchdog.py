@@ -52,7 +52,7 @@ class Watchdog:
         self._last = now = self._loop.time()
         if now >= self._deadline:
             raise self._late()
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
 
     def heard(self) -> None:
         """The engine said something."""
