@@ -37,6 +37,7 @@ from antiphon.engines.detect.trial import classify
 from antiphon.engines.protocol import Chunk, CompletionRequest, FinishReason
 from antiphon.errors import EngineError
 from antiphon.model.message import Conversation, Message
+from antiphon.vocab.control import CHANNEL
 
 ENGINES: dict[str, tuple[type[FakeEngine], dict[str, Any], dict[str, Any]]] = {
     # name: fake, its options, what has to be found
@@ -228,7 +229,45 @@ def test_answers_are_classified(said: str, ids: list[int], reading: str | None) 
     assert classify(said, ids).value == reading
 
 
+# Ollama's other ways.
+
+
+@pytest.mark.parametrize(
+    ("kind", "route"), [("ollama-template", "/api/generate"), ("ollama-chat", "/api/chat")]
+)
+def test_ollamas_own_parser_is_used_where_it_is_asked_for(kind: Any, route: str) -> None:
+    async def run() -> tuple[ProbeReport, FakeOllama, list[Chunk]]:
+        async with FakeOllama() as fake:
+            report = await probe(fake.url, kind=kind)
+            engine = connect(report, only(report))
+            prompt = Renderer().for_completion(Conversation.from_messages([Message.user("Hi")]))
+            request = CompletionRequest(prompt=prompt, max_tokens=100)
+            chunks = [c async for some in engine.complete(request) for c in some]
+            await engine.aclose()
+            return report, fake, chunks
+
+    report, fake, chunks = asyncio.run(run())
+    assert (report.kind.value, report.version) == (kind, "0.30.4")
+    assert (only(report).reading.value, only(report).dialect) == ("hybrid", kind)
+    assert {request.path for request in fake.completions} == {route}
+    assert CHANNEL in [token for chunk in chunks for token in chunk.tokens]
+
+
+def test_ollamas_own_parser_is_the_last_resort() -> None:
+    class NoRaw(FakeOllama):
+        async def generate(self, request: web.Request) -> web.StreamResponse:
+            raise web.HTTPNotFound
+
+    assert only(probed(NoRaw())).dialect == "ollama-chat"
+
+
 # Names of engines, keys, kinds.
+
+
+def test_a_kind_that_is_none_is_the_callers_mistake() -> None:
+    kind: Any = "llama"
+    with pytest.raises(EngineError, match=r"'llama' is no kind of engine; there are llama\.cpp, "):
+        asyncio.run(probe("http://127.0.0.1:1", kind=kind))
 
 
 @pytest.mark.parametrize(

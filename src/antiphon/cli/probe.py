@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["probe"]
 
-_KINDS: Final = "llama.cpp vllm sglang ollama lmstudio lemonade mlx-lm transformers openai".split()
+_KINDS: Final = (
+    "llama.cpp vllm sglang ollama ollama-template ollama-chat lmstudio lemonade mlx-lm"
+    " transformers openai"
+).split()
 
 
 @click.command()

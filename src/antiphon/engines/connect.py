@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,6 +21,8 @@ _ADAPTERS: Final[dict[Kind, str]] = {
     "vllm": "vllm:VllmEngine",
     "sglang": "sglang:SglangEngine",
     "ollama": "ollama:OllamaEngine",
+    "ollama-template": "ollama:OllamaEngine",
+    "ollama-chat": "ollama:OllamaEngine",
     "lmstudio": "lmstudio:LmStudioEngine",
     "lemonade": "lemonade:LemonadeEngine",
     "mlx-lm": "mlx:MlxEngine",
@@ -47,11 +49,14 @@ def connect(
     adapter = _load(_ADAPTERS[dialect])
     # A server that stands behind Lemonade does not know Lemonade's key.
     key = api_key if found.url is None else None
+    way = dialect.removeprefix("ollama-")
+    options: dict[str, Any] = {"way": way} if way != dialect else {}
     return adapter(
         found.url or report.url,
         model=found.id,
         api_key=key,
         capabilities=_promised(adapter.defaults, found),
+        **options,
     )
 
 

@@ -30,6 +30,8 @@ _KNOWN: Final[dict[Kind, _Known]] = {
     "vllm": _Known("ids", True, "structural_tag", MAX_LOGPROBS),
     "sglang": _Known("ids", True, "structural_tag", MAX_LOGPROBS),
     "ollama": _Known("stripped"),
+    "ollama-template": _Known("hybrid"),
+    "ollama-chat": _Known("hybrid"),
     "mlx-lm": _Known("marked"),
     "transformers": _Known("stripped"),
 }

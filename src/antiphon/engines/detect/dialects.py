@@ -34,6 +34,7 @@ _STRUCTURAL_TAG: Final = msgspec.json.encode(
 ).decode()
 
 _PRESERVED: Final = [name for name in CONTROL_IDS if not name.startswith("<|reserved")]
+_OLLAMA_OPTIONS: Final = {"num_predict": TRIAL_TOKENS, "temperature": 0}
 _CHOICE: Final = ("choices", 0)
 
 Path = tuple[str | int, ...]
@@ -47,6 +48,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
     text: Path
     ids: Path = ()
+    thinking: Path = ()
+    """Where an engine that parses the answer itself puts its analysis."""
     logprobs: Path = ()
     ask_logprobs: dict[str, Any] = {}
     """What asks for them; left out of the trial of a grammar."""
@@ -68,7 +71,11 @@ def attempts(kind: Kind, model: str) -> list[Attempt]:
         case "sglang":
             return [_sglang()]
         case "ollama":
-            return [_ollama(model)]
+            return [_ollama(model), _ollama_template(model), _ollama_chat(model)]
+        case "ollama-template":
+            return [_ollama_template(model)]
+        case "ollama-chat":
+            return [_ollama_chat(model)]
         case "vllm":
             return [_vllm(model)]
         case "lemonade":
@@ -161,9 +168,41 @@ def _ollama(model: str) -> Attempt:
             "raw": True,
             "stream": True,
             "prompt": PROMPT_TEXT,
-            "options": {"num_predict": TRIAL_TOKENS, "temperature": 0},
+            "options": _OLLAMA_OPTIONS,
         },
         text=("response",),
+    )
+
+
+def _ollama_template(model: str) -> Attempt:
+    """The prompt as it is, and Ollama's own parser on the answer."""
+    return Attempt(
+        dialect="ollama-template",
+        route="/api/generate",
+        body={
+            "model": model,
+            "stream": True,
+            "prompt": PROMPT_TEXT,
+            "template": "{{ .Prompt }}",
+            "options": _OLLAMA_OPTIONS,
+        },
+        text=("response",),
+        thinking=("thinking",),
+    )
+
+
+def _ollama_chat(model: str) -> Attempt:
+    return Attempt(
+        dialect="ollama-chat",
+        route="/api/chat",
+        body={
+            "model": model,
+            "stream": True,
+            "messages": [{"role": "user", "content": "Hi"}],
+            "options": _OLLAMA_OPTIONS,
+        },
+        text=("message", "content"),
+        thinking=("message", "thinking"),
     )
 
 

@@ -175,7 +175,7 @@ def _owner(answers: Answers) -> Any:
 def _version(kind: Kind | None, answers: Answers) -> str | None:
     if kind == "llama.cpp":
         return text(dig(answers["/props"].data, "build_info"))
-    if kind == "ollama":
+    if kind in ("ollama", "ollama-template", "ollama-chat"):
         return text(dig(answers["/api/version"].data, "version"))
     if kind == "lemonade":
         return text(dig(answers["/v1/health"].data, "version"))

@@ -29,7 +29,7 @@ async def list_models(asker: Asker, engine: Identified) -> list[Listed]:
     match engine.kind.value:
         case "llama.cpp":
             found = await _llama(asker, engine)
-        case "ollama":
+        case "ollama" | "ollama-template" | "ollama-chat":
             found = await _ollama(asker)
         case "lmstudio":
             found = _lmstudio(engine)

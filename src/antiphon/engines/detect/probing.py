@@ -23,8 +23,9 @@ from antiphon.engines.detect.gptoss import Verdict, judge, tokenized_channel
 from antiphon.engines.detect.kinds import Identified, identify
 from antiphon.engines.detect.listed import Listed
 from antiphon.engines.detect.listing import list_models
-from antiphon.engines.detect.report import Kind, ModelReport, ProbeReport
+from antiphon.engines.detect.report import KINDS, Kind, ModelReport, ProbeReport
 from antiphon.engines.detect.trial import Tried, try_model, untried
+from antiphon.errors import EngineError
 
 __all__ = ["PROBE_SECONDS", "probe"]
 
@@ -54,8 +55,14 @@ async def probe(
     ``kind`` overrules detection. ``models`` limits the probe to these, and has them tried even if
     the engine must load them first; ``load`` does so for every gpt-oss.
 
-    Raises EngineError (``status_hint`` 400) only for a URL that is none.
+    Raises EngineError (``status_hint`` 400) only for a URL that is none, or a kind.
     """
+    if kind is not None and kind not in KINDS:
+        error = EngineError(
+            f"{str(kind)[:100]!r} is no kind of engine; there are {', '.join(KINDS)}"
+        )
+        error.status_hint = 400
+        raise error
     async with Asker(url, api_key=api_key, seconds=timeout) as asker:
         engine = await identify(asker, kind)
         if engine.kind.value in (None, "antiphon"):

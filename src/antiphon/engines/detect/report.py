@@ -15,6 +15,8 @@ Kind = Literal[
     "vllm",
     "sglang",
     "ollama",
+    "ollama-template",
+    "ollama-chat",
     "lmstudio",
     "lemonade",
     "mlx-lm",
@@ -22,7 +24,9 @@ Kind = Literal[
     "openai",
     "antiphon",
 ]
-"""What answers at a URL. ``openai``: something with OpenAI's routes and no signs of its own;
+"""What answers at a URL. ``ollama-template`` and ``ollama-chat`` are Ollama, spoken to in another
+way (docs/engines.md); detection says ``ollama``, and the rest is for `ModelReport.dialect` and for
+whoever wants them. ``openai``: something with OpenAI's routes and no signs of its own;
 ``antiphon``: a gateway of ours."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

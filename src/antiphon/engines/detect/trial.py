@@ -71,7 +71,10 @@ async def try_model(asker: Asker, kind: Kind, model: str) -> Tried:
             refuted &= answer.status in _REFUSALS
             continue
         said, ids = _fold(attempt, answer)
-        reading = classify(said, ids, whole_ids=attempt.whole_ids)
+        if attempt.thinking:
+            reading = _parsed(said, attempt, answer)
+        else:
+            reading = classify(said, ids, whole_ids=attempt.whole_ids)
         if reading.value is None:
             failed = f"{attempt.route}: {reading.reason}"
             # An answer with nothing in it is no completion; one that breaks off, or that is not
@@ -120,6 +123,15 @@ def classify(said: str, ids: list[int], *, whole_ids: bool = True) -> Finding[Re
         return Finding("stripped", "the answer has a channel's name and no control tokens")
     shown = msgspec.json.encode(said[:40]).decode()
     return Finding(None, f"the answer {shown} does not look like gpt-oss's")
+
+
+def _parsed(said: str, attempt: Attempt, answer: Answer) -> Finding[Reading | None]:
+    """How the answer came of an engine that parses it: its parts are written as Harmony again."""
+    if any(dig(event, *attempt.thinking) for event in answer.data):
+        return Finding("hybrid", "the engine parses the answer itself and tells analysis apart")
+    if said and classify(said, []).value is None:
+        return Finding("hybrid", "the engine parses the answer itself")
+    return Finding(None, "the engine does not parse the answer" if said else "the answer is empty")
 
 
 def _logprobs(attempt: Attempt, answer: Answer) -> Finding[int | None]:
