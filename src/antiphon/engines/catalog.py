@@ -297,13 +297,22 @@ class Catalog:
             if everything:
                 refreshed = time.monotonic()
             try:
-                await asyncio.gather(*[source.refresh() for source in due])
+                await asyncio.gather(*[self._look(source) for source in due])
                 await asyncio.gather(*[pool.check() for pool in self._pools.values()])
                 if self._indexed != self._versions():
                     self._index()
             except Exception:  # noqa: BLE001 - see below
                 # Whatever it is, the engines have to be looked after in future, too.
                 _log.exception("looking after the engines failed")
+
+    async def _look(self, source: Source) -> None:
+        """Ask an engine anew, and tell if that changed whether it is up."""
+        before = source.health.state
+        await source.refresh()
+        health = source.health
+        if before != health.state and "down" in (before, health.state):
+            detail = f": {health.detail}" if health.detail else ""
+            self._progress(f"{health.name} is {health.state}{detail}")
 
     # Names
 
@@ -365,7 +374,9 @@ class Catalog:
         """One engine for several. One at a URL gets a breaker even if it is the only one."""
         sources = [self._owner.get(id(offer.engine)) for offer in offers]
         if len(offers) == 1 and not isinstance(sources[0], UrlSource):
-            return offers[0].engine
+            source = sources[0]
+            if source is None or source.wanted.settings.concurrent == 0:
+                return offers[0].engine
         members = [
             Member(
                 offer.engine,
