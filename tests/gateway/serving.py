@@ -202,7 +202,7 @@ class Gateway:
 
     def __enter__(self) -> Self:
         self._listener = bind("127.0.0.1", 0)
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         assert self._ready.wait(WAIT)
         if self._error is not None:
@@ -284,7 +284,7 @@ class Gateway:
         finally:
             connection.close()
 
-    def chat(self, text: str = "Hi", **parameters: Any) -> Answer:
+    def chat(self, text: Any = "Hi", **parameters: Any) -> Answer:
         messages = [{"role": "user", "content": text}]
         return self.send(
             "POST",

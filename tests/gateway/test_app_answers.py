@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.gateway.serving import Gate, Gateway, StepEngine, final, quick
 
 from antiphon.settings.model import PromptSettings, Settings
 from antiphon.store.memory import MemoryStore
 from antiphon.vocab.control import CALL, CHANNEL, CONTROL_NAMES, END, MESSAGE, START
 from antiphon.vocab.tokenizer import default_tokenizer
-from tests.gateway.serving import Gate, Gateway, StepEngine, final, quick
 
 
 def ids(*parts: int | str) -> list[int]:
@@ -74,9 +74,7 @@ def test_several_choices_are_answered_in_one_response() -> None:
     assert [c["message"]["content"] for c in whole.json["choices"]] == ["Same."] * 3
     assert [c["index"] for c in whole.json["choices"]] == [0, 1, 2]
     ends = [
-        c["choices"][0]["index"]
-        for c in streamed.events[:-1]
-        if c["choices"][0]["finish_reason"]
+        c["choices"][0]["index"] for c in streamed.events[:-1] if c["choices"][0]["finish_reason"]
     ]
     assert sorted(ends) == [0, 1]
 
@@ -93,9 +91,7 @@ def test_a_users_control_tokens_never_make_a_turn() -> None:
 
 
 def test_a_tool_call_reaches_the_client() -> None:
-    call = ids(
-        CHANNEL, "commentary to=functions.f ", 200003, "json", MESSAGE, '{"a": 1}', CALL
-    )
+    call = ids(CHANNEL, "commentary to=functions.f ", 200003, "json", MESSAGE, '{"a": 1}', CALL)
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     with Gateway(StepEngine(call)) as gateway:
         answer = gateway.chat(tools=[tool])
@@ -107,9 +103,7 @@ def test_a_tool_call_reaches_the_client() -> None:
 def test_responses_say_who_made_them_and_what_was_ignored() -> None:
     with Gateway(StepEngine(final("Hi."))) as gateway:
         answer = gateway.chat(wibble=1)
-        named = gateway.send(
-            "GET", "/health", headers={"x-request-id": "mine-1"}
-        )
+        named = gateway.send("GET", "/health", headers={"x-request-id": "mine-1"})
         refused = gateway.send("GET", "/health", headers={"x-request-id": "a b\u00e9"})
     assert answer.headers["antiphon"]
     assert answer.headers["antiphon-mode"] == "harmony"
@@ -135,9 +129,9 @@ def test_the_date_of_a_conversation_stays_while_it_lasts() -> None:
             return 0.0
 
         def now(self):
-            import datetime
+            import datetime as dt
 
-            return datetime.datetime(2026, 3, self.day, tzinfo=datetime.UTC)
+            return dt.datetime(2026, 3, self.day, tzinfo=dt.UTC)
 
     clock = Days()
     with Gateway(StepEngine(final("Hi.")), clock=clock, store=MemoryStore()) as gateway:

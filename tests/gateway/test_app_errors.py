@@ -6,9 +6,9 @@ import json
 import logging
 
 import pytest
+from tests.gateway.serving import Gate, Gateway, StepEngine, final, quick
 
 from antiphon.errors import EngineError
-from tests.gateway.serving import Gate, Gateway, StepEngine, final, quick
 
 CHAT = "/v1/chat/completions"
 GOOD = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -100,15 +100,18 @@ def test_a_body_that_is_too_large_is_refused_in_chunks_too() -> None:
     with Gateway(StepEngine(), quick(body_bytes=2_000)) as gateway:
         connection = gateway.connect()
         headers = {"content-type": "application/json"}
-        connection.request(
-            "POST", CHAT, iter([b" " * 1_000] * 50), headers, encode_chunked=True
-        )
+        connection.request("POST", CHAT, iter([b" " * 1_000] * 50), headers, encode_chunked=True)
         assert connection.getresponse().status == 413
         connection.close()
 
 
 def test_a_body_that_does_not_arrive_is_given_up() -> None:
-    head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n" % CHAT.encode()
+    head = (
+        b"POST %b HTTP/1.1\r\nhost: localhost\r\n"
+        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
+        b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
     with Gateway(StepEngine(), quick(body_seconds=0.05)) as gateway:
         answer = gateway.raw(head + b"content-length: 100\r\n\r\n{")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -153,8 +156,8 @@ def test_headers_that_do_not_arrive_are_not_waited_for(monkeypatch: pytest.Monke
 def test_a_client_that_offers_http2_is_answered_over_http1() -> None:
     body = json.dumps(GOOD).encode()
     head = (
-        b"POST %b HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
-        b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+        b"POST %b HTTP/1.1\r\nhost: localhost\r\n"
+        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
         b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
     )
     with Gateway(StepEngine(final("Hi."))) as gateway, gateway.socket() as connection:

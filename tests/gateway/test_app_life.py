@@ -7,7 +7,6 @@ import socket
 import threading
 
 import pytest
-
 from tests.gateway.serving import WAIT, Answer, Gate, Gateway, StepEngine, final, quick
 
 CHAT = "/v1/chat/completions"
@@ -102,15 +101,15 @@ def test_a_silent_stream_is_kept_alive_with_comments() -> None:
 def test_an_engine_that_fails_after_a_comment_ends_the_stream_properly() -> None:
     gate = Gate()
     engine = StepEngine(gate, ZeroDivisionError())
-    with Gateway(engine, quick(keepalive_seconds=0.02)) as gateway:
-        with gateway.socket() as connection:
-            connection.sendall(request(stream=True))
-            received = b""
-            while b": keep-alive\n\n" not in received:
-                received += connection.recv(65536)
-            gate.open()
-            while b"[DONE]" not in received:
-                received += connection.recv(65536)
+    settings = quick(keepalive_seconds=0.02)
+    with Gateway(engine, settings) as gateway, gateway.socket() as connection:
+        connection.sendall(request(stream=True))
+        received = b""
+        while b": keep-alive\n\n" not in received:
+            received += connection.recv(65536)
+        gate.open()
+        while b"[DONE]" not in received:
+            received += connection.recv(65536)
     assert b'data: {"error":{' in received
 
 

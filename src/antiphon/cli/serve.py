@@ -179,6 +179,10 @@ async def _run(
             lifecycle=services.lifecycle,
             shutdown_seconds=settings.server.shutdown_seconds,
             on_ready=lambda: view.ready(server.url, services, keys),
+            on_drain=lambda active: view.line(
+                f"stopping: {active} requests may finish within"
+                f" {settings.server.shutdown_seconds:g} s; again to end them now"
+            ),
             on_reload=lambda: reloads.append(asyncio.ensure_future(services.reload())),
         )
         await server.serve(sockets=[listener])

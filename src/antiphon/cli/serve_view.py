@@ -43,7 +43,9 @@ class ServeView:
         """The first lines: where it serves, then what."""
         style = self._terminal.style
         if self._terminal.is_tty:
-            self._raw(f"{style('antiphon', 'bold')} {__version__}   {style(f'{url}/v1', 'green')}\n")
+            self._raw(
+                f"{style('antiphon', 'bold')} {__version__}   {style(f'{url}/v1', 'green')}\n"
+            )
         else:
             self.line(f"antiphon {__version__} serves {url}/v1")
         for name, what in _models(services):

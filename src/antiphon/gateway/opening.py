@@ -85,4 +85,4 @@ def _conversation(body: bytes) -> tuple[str, bool]:
         return "", False  # Refused by whoever decodes the messages, with the right words.
     first = next((turn.content for turn in turns if turn.role == "user"), None)
     key = "" if first is None else blake2b(first, digest_size=16).hexdigest()
-    return key, any([turn.role in _SPOKEN for turn in turns])
+    return key, any(turn.role in _SPOKEN for turn in turns)

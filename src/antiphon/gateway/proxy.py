@@ -6,9 +6,8 @@ by another. Only routes of the list can be reached; an engine's other routes can
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -22,32 +21,16 @@ from antiphon.gateway.hooks import PassedWatch, watched
 from antiphon.gateway.opening import read_opening
 from antiphon.gateway.services import Services
 
-__all__ = ["PASSED_ON", "PassedAnswer", "ProxyRoute", "forward"]
+if TYPE_CHECKING:
+    from antiphon.engines.passthrough import Passthrough
 
-PASSED_ON: Final = ("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/score")
+__all__ = ["PASSED_ON", "ProxyRoute", "forward"]
+
+PASSED_ON: Final = ("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/score", "/score")
 """Routes that are the engine's own, beside those of chat and completions."""
 
-_KEPT_HEADERS: Final = ("content-type", "cache-control", "retry-after")
-"""Of the engine's answer; the rest is between the engine and us."""
-
-
-class PassedAnswer(Protocol):
-    """What an engine answered."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises EngineError if it breaks off."""
-        ...
-
-
-class Passthrough(Protocol):
-    """An engine's own routes."""
-
-    def open(self, path: str, body: bytes) -> AbstractAsyncContextManager[PassedAnswer]:
-        """Send a request. Raises EngineError if the engine cannot be reached."""
-        ...
+_OURS: Final = frozenset({"x-request-id"})
+"""Headers that every answer of ours has anyway."""
 
 
 class ProxyRoute:
@@ -82,14 +65,17 @@ async def forward(
             param="model",
             code="unsupported_route",
         )
-    relay = _Relay(services, context_of(scope), served, passthrough, send)
+    context = context_of(scope)
+    relay = _Relay(services, context, served, passthrough, send)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    headers["x-request-id"] = context.request_id
     try:
-        await services.lifecycle.run(receive, relay.run(scope["path"], body))
+        await services.lifecycle.run(receive, relay.run(scope["path"], body, headers))
     except ClientGoneError:
         raise
     except Exception as error:
         if relay.events:
-            await relay.fail(to_api_error(error, context_of(scope)))
+            await relay.fail(to_api_error(error, context))
             return
         # What has begun and is not a stream is cut off: half an answer that looks whole is worse.
         raise
@@ -114,20 +100,22 @@ class _Relay:
         self._passthrough = passthrough
         self._send = send
 
-    async def run(self, path: str, body: bytes) -> None:
+    async def run(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         policy = self._services.policy
         async with policy.admit(self._context, self._served, len(body)):
             with watched(policy.watch_passed(self._context, self._served)) as watch:
-                await self._pass(path, body, watch)
+                await self._pass(path, body, headers, watch)
 
-    async def _pass(self, path: str, body: bytes, watch: PassedWatch) -> None:
-        async with self._passthrough.open(path, body) as answer:
+    async def _pass(
+        self, path: str, body: bytes, given: Mapping[str, str], watch: PassedWatch
+    ) -> None:
+        async with self._passthrough.open(path, body, headers=given) as answer:
             kind = answer.headers.get("content-type", "")
             watch.begins(answer.status, kind)
             headers = [
-                (name.encode(), value.encode("latin-1", "replace"))
-                for name in _KEPT_HEADERS
-                if (value := answer.headers.get(name))
+                (name.encode("latin-1"), value.encode("latin-1", "replace"))
+                for name, value in answer.headers.items()
+                if name not in _OURS
             ]
             await self._send(
                 {"type": "http.response.start", "status": answer.status, "headers": headers}

@@ -1,4 +1,4 @@
-"""The wire of ``POST /v1/completions`` for engines of ours: a raw prompt in, what came after it out.
+"""The wire of ``POST /v1/completions`` for engines of ours: a raw prompt in, what follows it out.
 
 A prompt is ids, or text in which control tokens are spelled out (``<|start|>``): whoever writes raw
 prompts means them. The answer spells them out too, but for the stop token that ended it.

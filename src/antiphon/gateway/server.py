@@ -47,8 +47,9 @@ def bind(host: str, port: int) -> socket.socket:
 class GatewayServer(uvicorn.Server):
     """Serves ``app`` on a socket of `bind`.
 
-    ``on_ready`` is called once requests are answered, ``on_reload`` at SIGHUP. The first SIGTERM
-    or SIGINT lets streams finish for ``shutdown_seconds``, a second one ends them now.
+    ``on_ready`` is called once requests are answered, ``on_reload`` at SIGHUP, ``on_drain`` with
+    how many requests still run when the end begins. The first SIGTERM or SIGINT lets them finish
+    for ``shutdown_seconds``, a second one ends them now.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class GatewayServer(uvicorn.Server):
         lifecycle: Lifecycle,
         shutdown_seconds: float,
         on_ready: Callable[[], None] | None = None,
-        on_reload: Callable[[], None] | None = None,
+        on_reload: Callable[[], object] | None = None,
+        on_drain: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -68,6 +70,7 @@ class GatewayServer(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
@@ -80,6 +83,7 @@ class GatewayServer(uvicorn.Server):
         self._shutdown_seconds = shutdown_seconds
         self._on_ready = on_ready
         self._on_reload = on_reload
+        self._on_drain = on_drain
         self._stopped = asyncio.Event()
 
     @property
@@ -113,6 +117,8 @@ class GatewayServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._lifecycle.drain(self._shutdown_seconds)
+        if self._lifecycle.active and self._on_drain is not None:
+            self._on_drain(self._lifecycle.active)
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -122,7 +128,10 @@ class GatewayServer(uvicorn.Server):
             yield
             return
         loop = asyncio.get_running_loop()
-        handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
+        handlers: dict[int, Callable[[], object]] = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+        }
         if self._on_reload is not None:
             handlers[signal.SIGHUP] = self._on_reload
         for number, handler in handlers.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class Clock(Protocol):
         """Seconds that only grow."""
         ...
 
-    def now(self) -> datetime.datetime:
+    def now(self) -> dt.datetime:
         """The date and time, in UTC."""
         ...
 
@@ -49,8 +49,8 @@ class _SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
-    def now(self) -> datetime.datetime:
-        return datetime.datetime.now(datetime.UTC)
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
 
 
 system_clock = _SystemClock()
