@@ -50,7 +50,7 @@ class Gate:
         self._open.set()
 
     async def wait(self) -> None:
-        while not self._open.is_set():
+        while not self._open.is_set():  # noqa: ASYNC110 - opened from another thread
             await asyncio.sleep(0.002)
 
 

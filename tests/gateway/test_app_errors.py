@@ -107,10 +107,7 @@ def test_a_body_that_is_too_large_is_refused_in_chunks_too() -> None:
 
 def test_a_body_that_does_not_arrive_is_given_up() -> None:
     head = (
-        b"POST %b HTTP/1.1\r\nhost: localhost\r\n"
-        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
-        b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
-        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n" % CHAT.encode()
     )
     with Gateway(StepEngine(), quick(body_seconds=0.05)) as gateway:
         answer = gateway.raw(head + b"content-length: 100\r\n\r\n{")
@@ -157,7 +154,8 @@ def test_a_client_that_offers_http2_is_answered_over_http1() -> None:
     body = json.dumps(GOOD).encode()
     head = (
         b"POST %b HTTP/1.1\r\nhost: localhost\r\n"
-        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
+        b"http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
         b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
     )
     with Gateway(StepEngine(final("Hi."))) as gateway, gateway.socket() as connection:
