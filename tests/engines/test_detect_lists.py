@@ -12,6 +12,7 @@ pytest.importorskip("aiohttp")
 from aiohttp import web
 from tests.engines.detecting import handler_server, only, probed
 from tests.fakes.ollama import FakeOllama
+from tests.fakes.openai import FakeOpenai
 from tests.fakes.vllm import FakeVllm
 
 from antiphon.engines.connect import connect
@@ -159,15 +160,32 @@ def test_the_cache_forgets_by_age_by_stamp_and_by_number() -> None:
     cache.put("u", "a", "1", tried)
     assert cache.get("u", "a", "1") is tried
     assert cache.get("u", "a", "2") is None
-    assert len(cache) == 0
-    cache.put("u", "a", "1", tried)
     now = 10.0
     assert cache.get("u", "a", "1") is None
+    assert cache.get_old("u", "a", "1") is tried
+    assert cache.get_old("u", "a", "2") is None
     for name in ("a", "b", "c"):
         cache.put("u", name, "1", tried)
     assert [name for name in "abc" if cache.get("u", name, "1")] == ["b", "c"]
     cache.forget("u")
     assert len(cache) == 0
+
+
+def test_an_engine_too_busy_to_be_tried_again_stays_what_it_was() -> None:
+    from tests.fakes.wire import Faults
+
+    async def run() -> list[ProbeReport]:
+        now = 0.0
+        cache = ProbeCache(seconds=10, clock=lambda: now)
+        async with FakeOpenai() as engine:
+            first = await probe(engine.url, cache=cache)
+            now = 10.0
+            engine.faults = Faults(status=503)
+            return [first, await probe(engine.url, cache=cache)]
+
+    first, second = asyncio.run(run())
+    assert first == second
+    assert only(first).usable
 
 
 # Discovery.

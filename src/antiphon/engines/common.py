@@ -42,6 +42,7 @@ def common_capabilities(able: Sequence[Capabilities]) -> Capabilities:
         sampling=frozenset.intersection(*[one.sampling for one in able]),
         logprobs=None if None in logprobs else min(n for n in logprobs if n is not None),
         cache_salt=all(one.cache_salt for one in able),
+        any_model=all(one.any_model for one in able),
         context_length=min(contexts, default=None),
     )
 

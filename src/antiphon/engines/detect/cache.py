@@ -36,14 +36,17 @@ class ProbeCache:
     def get(self, url: str, model: str, stamp: str) -> Tried | None:
         """What was found, if it still holds."""
         held = self._held.get((url, model))
-        if held is None:
-            return None
-        known, until, tried = held
-        if known != stamp or self._clock() >= until:
-            del self._held[url, model]
+        if held is None or held[0] != stamp or self._clock() >= held[1]:
             return None
         self._held.move_to_end((url, model))
-        return tried
+        return held[2]
+
+    def get_old(self, url: str, model: str, stamp: str) -> Tried | None:
+        """What was found of this version, however long ago: better than nothing when the engine is
+        too busy for a trial.
+        """
+        held = self._held.get((url, model))
+        return held[2] if held is not None and held[0] == stamp else None
 
     def put(self, url: str, model: str, stamp: str, tried: Tried) -> None:
         self._held[url, model] = (stamp, self._clock() + self._seconds, tried)

@@ -24,7 +24,7 @@ from antiphon.engines.detect.kinds import Identified, identify
 from antiphon.engines.detect.listed import Listed
 from antiphon.engines.detect.listing import list_models
 from antiphon.engines.detect.report import KINDS, Kind, ModelReport, ProbeReport
-from antiphon.engines.detect.trial import Tried, try_model, untried
+from antiphon.engines.detect.trial import TRIAL_SECONDS, Tried, try_model, untried
 from antiphon.errors import EngineError
 
 __all__ = ["PROBE_SECONDS", "probe"]
@@ -163,9 +163,17 @@ class _Prober:
             async with Asker(backend, seconds=self._asker.seconds_left) as asker:
                 tried = await try_model(asker, "llama.cpp", model.id)
         else:
-            tried = await try_model(self._asker, self._kind, model.id)
+            # A model that has to be loaded first may take all the time there is.
+            seconds = self._asker.seconds_left if model.loaded is False else TRIAL_SECONDS
+            tried = await try_model(self._asker, self._kind, model.id, seconds=seconds)
         if tried.reading.value is None:
-            return None, tried if tried.refuted else self._usual(model, tried.reading.reason)
+            if tried.refuted:
+                return None, tried
+            cache = self._cache
+            old = None if cache is None else cache.get_old(self._asker.url, model.id, stamp)
+            if old is not None:
+                return backend, old
+            return None, self._usual(model, tried.reading.reason)
         if self._cache is not None:
             self._cache.put(self._asker.url, model.id, stamp, tried)
         return backend, tried

@@ -17,7 +17,7 @@ from antiphon.engines.protocol import GrammarKind, Reading
 from antiphon.vocab.control import CHANNEL
 from antiphon.vocab.table import token_bytes
 
-__all__ = ["MAX_LOGPROBS", "Tried", "classify", "try_model", "untried"]
+__all__ = ["MAX_LOGPROBS", "TRIAL_SECONDS", "Tried", "classify", "try_model", "untried"]
 
 TRIAL_SECONDS: Final = 20.0
 """Longest wait for a trial: a few tokens, on an engine that may be busy."""
@@ -58,14 +58,16 @@ def untried(kind: Kind, reason: str, *, refuted: bool = False) -> Tried:
     )
 
 
-async def try_model(asker: Asker, kind: Kind, model: str) -> Tried:
+async def try_model(
+    asker: Asker, kind: Kind, model: str, *, seconds: float = TRIAL_SECONDS
+) -> Tried:
     """Ask for a few tokens, in the ways this kind of engine may understand, until one works; then
-    for some under a grammar.
+    for some under a grammar. ``seconds`` is for each request.
     """
     failed, refuted = "", True
     for attempt in attempts(kind, model):
         body = {**attempt.body, **attempt.ask_logprobs}
-        answer = await asker.events(attempt.route, body, seconds=TRIAL_SECONDS)
+        answer = await asker.events(attempt.route, body, seconds=seconds)
         if not answer.ok:
             failed = failed or f"{attempt.route}: {answer.error}"
             refuted &= answer.status in _REFUSALS
