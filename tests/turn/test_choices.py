@@ -14,6 +14,7 @@ from antiphon.settings.model import Settings
 from antiphon.store.memory import MemoryStore
 from antiphon.turn.choices import run_choices, summed
 from antiphon.turn.engine import TurnRunner
+from antiphon.turn.prompt import renderer
 
 ANSWER = "<|channel|>final<|message|>one two three four<|return|>"
 
@@ -31,6 +32,7 @@ async def gathered(
 
 
 def test_choices_run_at_the_same_time_and_keep_their_order() -> None:
+    renderer()  # the first prompt of a process is rendered in a thread
     events = asyncio.run(gathered(scripted(*[ANSWER] * 3), 3))
     for i in range(3):
         deltas = [e.text for index, e in events if index == i and isinstance(e, PartDelta)]

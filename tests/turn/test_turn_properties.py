@@ -64,7 +64,7 @@ def outcome(
 
 
 @given(st.lists(SCRIPTS, min_size=1, max_size=3), REQUESTS, st.sampled_from(READINGS))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 def test_every_turn_ends_well(
     scripts: list[list[int]], request: TurnRequest, reading: Reading
 ) -> None:
@@ -94,7 +94,7 @@ def test_every_turn_ends_well(
     st.sampled_from(READINGS),
     st.lists(st.integers(1, 9), min_size=1, max_size=20),
 )
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 def test_chunking_changes_nothing_but_where_deltas_are_cut(
     scripts: list[list[int]], request: TurnRequest, reading: Reading, sizes: list[int]
 ) -> None:

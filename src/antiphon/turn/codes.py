@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from antiphon.codec.arguments import Arguments, ArgumentsKind
 from antiphon.codec.events import Diagnostic, Span
 
-__all__ = ["TURN_CODES", "TURN_RULES", "mended"]
+__all__ = ["TURN_CODES", "TURN_RULES", "argument_mends", "mended"]
 
 TURN_RULES: Final[dict[str, str]] = {
     "R1": "Nothing is dropped: what cannot be classified becomes content or reasoning.",
@@ -47,3 +48,20 @@ _NOWHERE: Final = Span(0, 0)
 def mended(code: str, detail: str = "") -> Diagnostic:
     """The diagnostic of a mend; ``detail`` says what was seen."""
     return Diagnostic(code, TURN_CODES[code][0], _NOWHERE, detail)
+
+
+def argument_mends(arguments: Arguments, *, complete: bool) -> list[Diagnostic]:
+    """What was mended of a call's arguments. Not ``complete``: the turn ended inside them."""
+    found: list[Diagnostic] = []
+    if arguments.more:
+        found.append(mended("several-calls", str(1 + len(arguments.more))))
+    if arguments.kind is ArgumentsKind.VALID:
+        return found
+    codes = ", ".join(arguments.repairs)
+    if not complete:
+        found.append(mended("arguments-truncated", codes))
+    elif arguments.kind is ArgumentsKind.RAW:
+        found.append(mended("arguments-raw", codes))
+    elif not arguments.more:
+        found.append(mended("arguments-repaired", codes))
+    return found

@@ -14,11 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from antiphon.api.turn import Logprob, PartDelta, PartEnd, PartKind, PartStart, Recovered, TurnEvent
 from antiphon.codec.adopt import adopt_call
-from antiphon.codec.arguments import Arguments, ArgumentsKind, parse_arguments
+from antiphon.codec.arguments import Arguments, parse_arguments
 from antiphon.codec.events import (
     Diagnostic,
     Event,
@@ -31,75 +29,24 @@ from antiphon.codec.events import (
 from antiphon.model.content import TextContent
 from antiphon.model.message import Author, Message, Role
 from antiphon.turn.arguments import ArgumentStream
-from antiphon.turn.codes import mended
+from antiphon.turn.codes import argument_mends, mended
 from antiphon.turn.custom_input import InputStream
 from antiphon.turn.offer import Offer, OfferedTool
+from antiphon.turn.part import FoldOptions, Part
+from antiphon.turn.record import TurnRecord
 from antiphon.turn.repetition import RepetitionGuard
 from antiphon.turn.stops import StopStrings
 
-__all__ = ["FoldOptions", "TurnFold"]
+__all__ = ["TurnFold"]
 
 _ASSISTANT: Final = Author(Role.ASSISTANT)
 _ENDS: Final = frozenset({Stop.RETURN, Stop.CALL, Stop.ENDOFTEXT})
 """What ends the turn, not only its message."""
 _NAMESPACES: Final = frozenset({"functions", "mcp"})
 """Recipients that are no tool, so that it takes the arguments to tell which one is meant."""
-_CHANNELS: Final = {
-    PartKind.REASONING: "analysis",
-    PartKind.PREAMBLE: "commentary",
-    PartKind.ANSWER: "final",
-}
 
 
-class FoldOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How one turn is read."""
-
-    stops: tuple[str, ...] = ()
-    adopt: bool = True
-    structured: bool = False
-    """The answer is one JSON value: there is one answer."""
-    hold_answer: bool = False
-    """Whether answers wait in `TurnFold.held` until they were checked."""
-    hold_calls: frozenset[str] = frozenset()
-    """Recipients whose calls wait likewise."""
-    opening: str | None = None
-    """The characters a structured answer may begin with; one that does not is held after all."""
-    logprobs: bool = False
-
-
-class _Part:
-    """The open part."""
-
-    __slots__ = (
-        "call_id",
-        "foreign",
-        "header",
-        "kept",
-        "kind",
-        "raw",
-        "reader",
-        "started",
-        "texts",
-        "tool",
-    )
-
-    def __init__(self, kind: PartKind, header: Header) -> None:
-        self.kind = kind
-        self.header = header
-        self.tool: OfferedTool | None = None
-        self.call_id: str | None = None
-        self.reader: StopStrings | ArgumentStream | InputStream | None = None
-        self.started = False
-        self.foreign = False
-        self.texts: list[str] = []
-        """What was passed on."""
-        self.raw: list[str] | None = None
-        """What waits until it is clear what it is."""
-        self.kept = False
-        """Whether it waits for the end of the message."""
-
-
-class TurnFold:
+class TurnFold(TurnRecord):
     """Feed it the parser's events; it appends the turn's to the list it is given.
 
     ``over`` says why nothing more is wanted: ``stop`` (a stop token that ends turns), ``string``,
@@ -114,6 +61,7 @@ class TurnFold:
         new_id: Callable[[], str],
         guard: RepetitionGuard | None = None,
     ) -> None:
+        super().__init__()
         self.offer = offer
         self.options = options
         self.guard = guard
@@ -124,21 +72,8 @@ class TurnFold:
         self.thinking = False
         """Whether the open message is reasoning."""
         self.stop_string: str | None = None
-        self.calls = 0
-        self.incomplete = False
-        """Whether the last part was cut off."""
-        self.answers: list[str] = []
-        self.spoken = False
-        """Whether there was text for the user."""
-        self.messages: list[Message] = []
-        self.call_ids: list[tuple[int, str]] = []
-        """Index into ``messages`` and id of each call."""
-        self.bound: list[tuple[OfferedTool, Arguments | None]] = []
-        """Calls of strict tools, to be checked."""
-        self.held: list[TurnEvent] | None = None
-        self._before: tuple[int, int, int, bool, int] | None = None
         self._new_id = new_id
-        self._part: _Part | None = None
+        self._part: Part | None = None
         self._notes: list[Diagnostic] = []
         self._unknown_recipient: str | None = None
         """What the message that begins next is addressed to, if nobody knows it."""
@@ -191,34 +126,15 @@ class TurnFold:
 
     def again(self) -> None:
         """Another completion of the same turn begins."""
-        self.over, self.cut, self.incomplete = None, True, False
+        self.over, self.cut = None, True
         self._unknown_recipient = None
 
-    # Held parts.
-
-    def release(self, out: list[TurnEvent]) -> None:
-        """What was held is good."""
-        if self.held is not None:
-            out += self.held
-        self.held = self._before = None
-
-    def discard(self) -> list[Message]:
-        """What was held is not good: as if it had not been said. Its messages are returned."""
-        self.held = None
-        gone: list[Message] = []
-        if self._before is not None:
-            messages, calls, answers, self.spoken, bound = self._before
-            gone = self.messages[messages:]
-            del self.messages[messages:], self.answers[answers:], self.bound[bound:]
-            self.call_ids = [entry for entry in self.call_ids if entry[0] < messages]
-            self.calls = calls
-        self._before = None
-        return gone
+    # Messages that are not the model's own.
 
     def answer(self, text: str, out: list[TurnEvent]) -> None:
         """A whole answer that was made from what was discarded."""
         header = Header(_ASSISTANT, "final")
-        part = _Part(PartKind.ANSWER, header)
+        part = Part(PartKind.ANSWER, header)
         self._emit(PartStart(PartKind.ANSWER), out)
         part.started = True
         self._pass_on(part, text, out)
@@ -253,11 +169,11 @@ class TurnFold:
         self.thinking = part.kind is PartKind.REASONING
         self._settle_flow(part)
 
-    def _open(self, kind: PartKind, header: Header) -> _Part:
-        part = self._part = _Part(kind, header)
+    def _open(self, kind: PartKind, header: Header) -> Part:
+        part = self._part = Part(kind, header)
         return part
 
-    def _open_answer(self, header: Header, out: list[TurnEvent]) -> _Part:
+    def _open_answer(self, header: Header, out: list[TurnEvent]) -> Part:
         code = None
         if self.offer.required:
             code = "answer-instead-of-call"
@@ -277,7 +193,7 @@ class TurnFold:
             self._begin(part, out)
         return part
 
-    def _open_call(self, header: Header, tool: OfferedTool, out: list[TurnEvent]) -> _Part:
+    def _open_call(self, header: Header, tool: OfferedTool, out: list[TurnEvent]) -> Part:
         part = self._open(PartKind.CALL, header)
         part.tool = tool
         part.call_id = self._new_id()
@@ -290,7 +206,7 @@ class TurnFold:
         self._begin(part, out)
         return part
 
-    def _begin(self, part: _Part, out: list[TurnEvent]) -> None:
+    def _begin(self, part: Part, out: list[TurnEvent]) -> None:
         part.started = True
         if part.tool is None:
             self._emit(PartStart(part.kind), out)
@@ -299,14 +215,14 @@ class TurnFold:
                 PartStart(PartKind.CALL, part.call_id, part.tool.name, part.tool.custom), out
             )
 
-    def _settle_flow(self, part: _Part) -> None:
+    def _settle_flow(self, part: Part) -> None:
         plain = part.started and part.reader is None and part.raw is None and self.held is None
         if plain and not (self.options.logprobs and part.kind is PartKind.ANSWER):
             self.flowing = part.texts
 
     # Text.
 
-    def _text(self, part: _Part, text: str, out: list[TurnEvent]) -> None:
+    def _text(self, part: Part, text: str, out: list[TurnEvent]) -> None:
         if part.raw is not None:
             part.raw.append(text)
             if part.kept or text.isspace() or not self._clear(part, text.lstrip()[0], out):
@@ -325,7 +241,7 @@ class TurnFold:
         elif self.flowing is None:
             self._settle_flow(part)
 
-    def _clear(self, part: _Part, first: str, out: list[TurnEvent]) -> bool:
+    def _clear(self, part: Part, first: str, out: list[TurnEvent]) -> bool:
         """Whether text that waited may flow, now that its first character is known."""
         if part.kind is not PartKind.ANSWER:
             part.kept = first == "{"
@@ -335,7 +251,7 @@ class TurnFold:
         self._begin(part, out)
         return True
 
-    def _pass_on(self, part: _Part, text: str, out: list[TurnEvent]) -> None:
+    def _pass_on(self, part: Part, text: str, out: list[TurnEvent]) -> None:
         if not part.started:
             self._begin(part, out)
         part.texts.append(text)
@@ -380,7 +296,7 @@ class TurnFold:
         self._notes.clear()
         self._logprobs.clear()
 
-    def _close(self, part: _Part, out: list[TurnEvent], *, complete: bool) -> None:
+    def _close(self, part: Part, out: list[TurnEvent], *, complete: bool) -> None:
         reader = part.reader
         arguments: Arguments | None = None
         rest = ""
@@ -388,7 +304,7 @@ class TurnFold:
             rest = reader.rest()
         elif isinstance(reader, ArgumentStream):
             rest, arguments = reader.finish(cut=not complete)
-            self._note_arguments(arguments, complete=complete)
+            self._notes += argument_mends(arguments, complete=complete)
         elif isinstance(reader, InputStream):
             rest, mend = reader.finish(cut=not complete)
             if mend:
@@ -396,7 +312,6 @@ class TurnFold:
         if rest:
             self._pass_on(part, rest, out)
         text = "".join(part.texts)
-        self.incomplete = not complete
         if part.kind is PartKind.ANSWER:
             if not part.started:
                 self._begin(part, out)
@@ -408,34 +323,18 @@ class TurnFold:
         if part.tool is not None:
             self._called(part, part.tool, arguments, out, complete=complete)
 
-    def _remember(self, part: _Part, text: str) -> None:
-        header = part.header
-        channel = _CHANNELS.get(part.kind)
-        if part.tool is None:
-            if part.kind is PartKind.PREAMBLE:
-                self.spoken = self.spoken or bool(text.strip())
-            kind = header.content_type if part.kind is PartKind.ANSWER else None
-            message = Message(_ASSISTANT, (TextContent(text),), channel, None, kind)
-        else:
-            channel = "analysis" if header.channel == "analysis" else "commentary"
-            if isinstance(part.reader, InputStream):
-                text = msgspec.json.encode({"input": text}).decode()
-            assert part.call_id is not None
+    def _remember(self, part: Part, text: str) -> None:
+        if part.kind is PartKind.PREAMBLE:
+            self.spoken = self.spoken or bool(text.strip())
+        if part.call_id is not None:
             self.call_ids.append((len(self.messages), part.call_id))
-            message = Message(
-                _ASSISTANT,
-                (TextContent(text),),
-                channel,
-                part.tool.recipient,
-                header.content_type,
-            )
-        self.messages.append(message)
+        self.messages.append(part.message(text))
 
     # Calls.
 
     def _called(
         self,
-        part: _Part,
+        part: Part,
         tool: OfferedTool,
         arguments: Arguments | None,
         out: list[TurnEvent],
@@ -478,7 +377,7 @@ class TurnFold:
         if tool.strict:
             self.bound.append((tool, arguments))
 
-    def _adopted(self, part: _Part, out: list[TurnEvent]) -> bool:
+    def _adopted(self, part: Part, out: list[TurnEvent]) -> bool:
         """Whether an unaddressed message was a call: then it is told as one."""
         if not part.kept or part.raw is None:
             return False
@@ -499,19 +398,6 @@ class TurnFold:
         self._whole_call(call, tool, arguments, out)
         return True
 
-    def _note_arguments(self, arguments: Arguments, *, complete: bool) -> None:
-        if arguments.more:
-            self._notes.append(mended("several-calls", str(1 + len(arguments.more))))
-        if arguments.kind is ArgumentsKind.VALID:
-            return
-        codes = ", ".join(arguments.repairs)
-        if not complete:
-            self._notes.append(mended("arguments-truncated", codes))
-        elif arguments.kind is ArgumentsKind.RAW:
-            self._notes.append(mended("arguments-raw", codes))
-        elif not arguments.more:
-            self._notes.append(mended("arguments-repaired", codes))
-
     # Output.
 
     def _note(self, diagnostic: Diagnostic, out: list[TurnEvent]) -> None:
@@ -519,17 +405,3 @@ class TurnFold:
             self._emit(Recovered(diagnostic), out)
         else:
             self._notes.append(diagnostic)
-
-    def _hold(self) -> None:
-        if self.held is None:
-            self.held = []
-            self._before = (
-                len(self.messages),
-                self.calls,
-                len(self.answers),
-                self.spoken,
-                len(self.bound),
-            )
-
-    def _emit(self, event: TurnEvent, out: list[TurnEvent]) -> None:
-        (out if self.held is None else self.held).append(event)

@@ -18,10 +18,11 @@ from antiphon.settings.model import ModelSettings, Settings
 from antiphon.turn.attempt import Attempt, Attempts
 from antiphon.turn.codes import mended
 from antiphon.turn.constraint import Constraint, constraint
-from antiphon.turn.fold import FoldOptions, TurnFold
+from antiphon.turn.fold import TurnFold
 from antiphon.turn.intake import Intake
 from antiphon.turn.memory import ReasoningMemory
 from antiphon.turn.offer import offer_of
+from antiphon.turn.part import FoldOptions
 from antiphon.turn.prompt import off_loop, renderer, room, size
 from antiphon.turn.repetition import RepetitionGuard
 from antiphon.turn.sampling import check_logprobs, sampling
