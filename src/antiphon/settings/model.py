@@ -44,6 +44,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Where and how the server listens."""
 
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """0: any free port, printed at start."""
     allowed_hosts: tuple[str, ...] = ()
@@ -93,9 +94,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The reasoning memory (docs/gateway.md)."""
+    """The reasoning memory."""
 
     enabled: bool = True
+    """Whether reasoning that clients drop is put back while the model works with tools."""
     seconds: Seconds = 3600.0
     """How long reasoning waits for its tool result."""
     bytes: Positive = 256 * 1024 * 1024
@@ -141,12 +143,17 @@ class PromptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     identity: str | None = None
     """In place of gpt-oss's own first line."""
     knowledge_cutoff: str | None = None
+    """What the system message says of it; gpt-oss's own if not set."""
     date: bool = True
     """Whether the system message tells the date."""
     temperature: float = 1.0
+    """Where the request is silent; so for the next three."""
     top_p: float = 1.0
+    """The share of likely tokens to choose from."""
     top_k: int = 0
+    """How many likely tokens to choose from; 0: no limit."""
     min_p: float = 0.0
+    """Least probability, as a share of the likeliest token's."""
     on_media: Literal["refuse", "placeholder"] = "refuse"
     """Images, audio and other files that are not text: a 400, or a fixed line in their place."""
 
@@ -155,9 +162,11 @@ class VisibilitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """What clients see of a turn."""
 
     reasoning: bool = True
+    """Whether answers show reasoning, where the request does not say."""
     preambles: Literal["content", "reasoning", "hidden"] = "content"
     """Where text beside tool calls goes in Chat Completions."""
     reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
+    """Under which name reasoning stands in Chat Completions."""
     raw: bool = False
     """Whether an operator's request may ask for the raw transcript (``antiphon-raw: 1``)."""
 
@@ -170,9 +179,11 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kind: str | None = None
     """What it is, if detection should not be relied on."""
     api_key: str | None = None
+    """The key it asks for."""
     models: tuple[str, ...] = ()
     """Models to use it for; empty: all that it lists."""
     weight: Annotated[float, Meta(gt=0)] = 1.0
+    """Its share of a model's requests, against other engines' weights."""
     concurrent: Annotated[int, Meta(ge=0)] = 0
     """Turns that it takes at a time; 0: as many as come."""
 
@@ -183,16 +194,25 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     engine: str | None = None
     """The engine's model name, if it is another."""
     mode: Mode | None = None
+    """How it is served."""
     harmony_percent: Percent | None = None
     """Share of conversations in mode ``harmony``; the rest is ``standard``."""
     effort: Effort | None = None
+    """Reasoning effort where neither request nor key says one."""
     context_length: Positive | None = None
+    """Tokens that prompt and completion may have together, if fewer than the engine takes."""
     output_tokens: Positive | None = None
+    """Most tokens of one completion."""
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """Where the request is silent; so for the next three."""
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """The share of likely tokens to choose from."""
     top_k: Annotated[int, Meta(ge=0)] | None = None
+    """How many likely tokens to choose from; 0: no limit."""
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Least probability, as a share of the likeliest token's."""
     aliases: tuple[str, ...] = ()
+    """Other names for it."""
 
 
 class LaunchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -225,6 +245,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Logs and traces."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written."""
     format: Literal["auto", "json", "text"] = "auto"
     """``auto``: text on a terminal, JSON in a pipe."""
     content: bool = False
@@ -244,6 +265,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     models_file: str | None = None
     """The registry; default: models.toml in the user's configuration folder."""
     mode: Mode = "auto"
+    """``harmony``: prompts are rendered and output parsed here. ``standard``: the engine's own
+    routes, passed through. ``auto``: harmony for gpt-oss, standard for other models."""
     strict_parameters: bool = False
     """Refuse parameters without effect here, instead of naming them in ``antiphon-ignored``."""
     server: ServerSettings = ServerSettings()
@@ -257,4 +280,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     launch: LaunchSettings = LaunchSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()
+    """Engines to use, each a table ``[[engines]]``."""
     models: dict[str, ModelSettings] = {}
+    """What holds for single models, each a table ``[models.NAME]``."""
