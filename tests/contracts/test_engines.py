@@ -6,7 +6,12 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,6 +84,27 @@ def over_a_fake(adapter: Adapter) -> Case:
     return Case(start, adapter.tells_stop, adapter.counts, adapter.verbatim)
 
 
+def over_a_pool(*adapters: Adapter) -> Case:
+    """Several engines as one: what each of them promises, they promise together."""
+
+    @asynccontextmanager
+    async def start(scripts: Scripts) -> AsyncIterator[Engine]:
+        from antiphon.engines.pool import Member, Pool
+
+        script = by_question(scripts)
+        async with AsyncExitStack() as fakes:
+            members = []
+            for adapter in adapters:
+                fake = adapter.fake(script, context_length=CONTEXT_LENGTH)
+                engine = adapter.engine(
+                    await fakes.enter_async_context(fake), context_length=CONTEXT_LENGTH
+                )
+                members.append(Member(engine))
+            yield Pool(members)
+
+    return Case(start)
+
+
 def scripted(chunking: Sequence[int]) -> Case:
     @asynccontextmanager
     async def start(scripts: Scripts) -> AsyncIterator[Engine]:
@@ -88,7 +114,14 @@ def scripted(chunking: Sequence[int]) -> Case:
 
 
 @pytest.fixture(
-    params=["scripted", "scripted in threes", "llama.cpp", *[f"fake {name}" for name in ADAPTERS]]
+    params=[
+        "scripted",
+        "scripted in threes",
+        "llama.cpp",
+        "pool",
+        "mixed pool",
+        *[f"fake {name}" for name in ADAPTERS],
+    ]
 )
 def case(request: pytest.FixtureRequest) -> Case:
     name: str = request.param
@@ -103,6 +136,9 @@ def case(request: pytest.FixtureRequest) -> Case:
             yield LlamaServerEngine(url)
 
         return Case(start)
+    if name.endswith("pool"):
+        names = ("vllm", "vllm") if name == "pool" else ("vllm in threes", "llama.cpp")
+        return over_a_pool(*[ADAPTERS[name] for name in names])
     if name.startswith("scripted"):
         return scripted((1,) if name == "scripted" else (2, 3))
     return over_a_fake(ADAPTERS[name.removeprefix("fake ")])
