@@ -106,6 +106,8 @@ class Faults:
     """The engine's own error event."""
     early_end: int | None = None
     """An orderly end without the last event."""
+    die_on_reuse: bool = False
+    """The connection is dropped when a second request comes over it."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class Recorded:
     path: str
     headers: dict[str, str]
     body: Any
+    peer: tuple[str, int] = ("", 0)
+    """The client's end of the connection."""
     prompt_ids: list[int] = field(default_factory=list)
     """What the engine's tokenizer makes of the prompt, for completions."""
 
@@ -215,10 +219,9 @@ class FakeEngine:
         """Completions being worked on."""
         self.left = 0
         """Completions whose client went away."""
-        self.connections = 0
-        """Connections accepted so far."""
         self._idle = asyncio.Event()
         self._busy = asyncio.Event()
+        self._peers: set[Any] = set()
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], object] = lambda: None
 
@@ -333,8 +336,9 @@ class FakeEngine:
             raise Refusal(400, "the body is not JSON") from None
 
     def record(self, request: web.Request, body: Any, prompt: list[int] | None = None) -> None:
+        peer = request.transport.get_extra_info("peername") if request.transport else ("", 0)
         self.requests.append(
-            Recorded(request.method, request.path, dict(request.headers), body, prompt or [])
+            Recorded(request.method, request.path, dict(request.headers), body, peer, prompt or [])
         )
 
     def prompt_ids(self, prompt: Any, *, ids: bool = True) -> list[int]:
@@ -450,6 +454,11 @@ class FakeEngine:
     ) -> web.StreamResponse:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return web.json_response(self.refusal_body(Refusal(401, "Invalid API Key")), status=401)
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        if self.faults.die_on_reuse and peer in self._peers and request.transport is not None:
+            request.transport.abort()
+            await asyncio.sleep(_FOREVER)
+        self._peers.add(peer)
         try:
             return await handler(request)
         except Refusal as refusal:

@@ -32,6 +32,7 @@ class SseFrames:
         self._limit = max_event_bytes
         self._rest: list[bytes] = []
         self._size = 0
+        self._begun = False
         self._standard: ServerSentEventDecoder | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -49,6 +50,9 @@ class SseFrames:
         *frames, last = chunk.split(b"\n\n")
         if last:
             self._keep(last)
+        if frames and not self._begun:
+            self._begun = True
+            frames[0] = frames[0].removeprefix(_BYTE_ORDER_MARK)
         found: list[bytes] = []
         for frame in frames:
             if frame.startswith(_DATA) and b"\n" not in frame:
@@ -104,7 +108,7 @@ def _data(frame: bytes) -> bytes | None:
     """The data lines of one event, joined; None if it has none."""
     lines = [
         line[5:].removeprefix(b" ")
-        for line in frame.removeprefix(_BYTE_ORDER_MARK).split(b"\n")
-        if line.startswith(b"data:")
+        for line in frame.split(b"\n")
+        if line.startswith(b"data:") or line == b"data"
     ]
     return b"\n".join(lines) if lines else None
