@@ -277,12 +277,12 @@ class OneTurn:
         return None
 
     def _count(self, finish: Finish | None) -> None:
-        """Add a completion's tokens. Engines that send no ids tell only the sum of all."""
+        """Add a completion's tokens. Engines that do not send every id tell only the sum."""
         told = None if finish is None else finish.usage
         seen = self.intake.tokens
         completion = told.completion_tokens if told and told.completion_tokens else seen
         reasoning = self.intake.reasoning_tokens
-        if seen and self._can.reading in ("marked", "stripped"):
+        if seen and seen != completion:
             reasoning = round(completion * reasoning / seen)
         known = self._usage
         self._usage = TurnUsage(
