@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.gateway.serving import Gateway, OneModel, StepEngine, final
 
 from antiphon.engines.served import Served
 from antiphon.gateway.keyfile import KeyFile
 from antiphon.gateway.keys import new_key, new_secret
 from antiphon.gateway.logs import Log
 from antiphon.settings.model import KeySettings, LogSettings, ModelSettings, Settings
-from tests.gateway.serving import Gateway, OneModel, StepEngine, final
 
 
 class Clock:

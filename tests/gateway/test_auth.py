@@ -6,12 +6,6 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-
-from antiphon.errors import SettingsError
-from antiphon.gateway.auth import check_bind
-from antiphon.gateway.keyfile import KeyFile
-from antiphon.gateway.keys import KeyRing, new_key, new_secret
-from antiphon.settings.model import ServerSettings, Settings, VisibilitySettings
 from tests.gateway.governing import (
     Clock,
     add_key,
@@ -20,6 +14,12 @@ from tests.gateway.governing import (
     chat,
     with_keys,
 )
+
+from antiphon.errors import SettingsError
+from antiphon.gateway.auth import check_bind
+from antiphon.gateway.keyfile import KeyFile
+from antiphon.gateway.keys import KeyRing, new_key, new_secret
+from antiphon.settings.model import ServerSettings, Settings, VisibilitySettings
 
 
 def test_without_keys_any_key_or_none_is_welcome() -> None:
@@ -158,9 +158,10 @@ def test_a_damaged_key_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_key_decides_what_its_holder_sees(tmp_path: Path) -> None:
+    from tests.gateway.serving import Gateway, StepEngine, final
+
     from antiphon.vocab.control import CHANNEL, END, MESSAGE, START
     from antiphon.vocab.tokenizer import default_tokenizer
-    from tests.gateway.serving import Gateway, StepEngine, final
 
     encode = default_tokenizer().encode
     thoughts = [CHANNEL, *encode("analysis"), MESSAGE, *encode("Thinking."), END]

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.gateway.governing import add_key, answering, bearer, chat, with_keys
 
 from antiphon.api.errors import ApiError
 from antiphon.gateway.guards import check_host, host_name, is_loopback
 from antiphon.settings.model import CorsSettings, ServerSettings, Settings
-from tests.gateway.governing import add_key, answering, bearer, chat, with_keys
 
 PAGE = "https://chat.example.com"
 

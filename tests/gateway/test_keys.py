@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.gateway.governing import add_key
 
 from antiphon.errors import SettingsError
 from antiphon.gateway.keyfile import KeyFile, key_file_path
 from antiphon.gateway.keys import KEY_PREFIX, KeyRing, digest, new_key, new_secret
-from tests.gateway.governing import add_key
 
 TODAY = dt.date(2026, 11, 21)
 

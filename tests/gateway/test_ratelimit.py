@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.gateway.governing import Clock, add_key, answering, bearer, chat, with_keys
 
 from antiphon.api.errors import ApiError
 from antiphon.gateway.ratelimit import Allowance, allowance, take
 from antiphon.settings.model import LimitSettings, Settings
 from antiphon.store.memory import MemoryStore
-from tests.gateway.governing import Clock, add_key, answering, bearer, chat, with_keys
 
 
 def take_once(store: MemoryStore, allowed: Allowance, body_bytes: int | None = 0, who="a"):
@@ -43,13 +43,15 @@ def test_who_waits_as_long_as_told_is_served() -> None:
     clock = Clock()
     store = MemoryStore(clock=clock.monotonic)
     allowed = Allowance(requests=7, tokens=100)
+    waits = 0
     for _ in range(20):
         try:
             take_once(store, allowed, 40)
         except ApiError as error:
-            assert error.retry_after is not None
-            clock.time += error.retry_after + 1e-6
+            waits += 1
+            clock.time += (error.retry_after or 0.0) + 1e-6
             take_once(store, allowed, 40)
+    assert waits > 5
 
 
 def test_callers_do_not_share() -> None:

@@ -29,8 +29,9 @@ __all__ = ["PASSED_ON", "ProxyRoute", "forward"]
 PASSED_ON: Final = ("/v1/embeddings", "/v1/rerank", "/rerank", "/v1/score", "/score")
 """Routes that are the engine's own, beside those of chat and completions."""
 
-_OURS: Final = frozenset({"x-request-id"})
-"""Headers that every answer of ours has anyway."""
+_OURS: Final = ("access-control-", "antiphon", "x-ratelimit-", "x-request-id")
+"""Headers that begin like this are ours to send: an engine that lets every web page read its
+answers does not know our keys."""
 
 
 class ProxyRoute:
@@ -115,7 +116,7 @@ class _Relay:
             headers = [
                 (name.encode("latin-1"), value.encode("latin-1", "replace"))
                 for name, value in answer.headers.items()
-                if name not in _OURS
+                if not name.startswith(_OURS)
             ]
             await self._send(
                 {"type": "http.response.start", "status": answer.status, "headers": headers}
