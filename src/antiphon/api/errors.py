@@ -28,6 +28,10 @@ ErrorType = Literal[
     "engine_error",
 ]
 
+MAX_MESSAGE_CHARS: Final = 2_000
+MAX_PARAM_CHARS: Final = 300
+"""What was wrong is quoted in errors; a request of megabytes is not sent back in one."""
+
 _ENCODE: Final = msgspec.json.Encoder().encode
 _MISSING: Final = re.compile(r"Object missing required field `([^`]+)`\Z")
 _GOT: Final = re.compile(r"Expected `[^`]+`, got `")
@@ -49,10 +53,10 @@ class ApiError(AntiphonError):
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(_cut(message, MAX_MESSAGE_CHARS))
         self.status_hint = status
         self.type: Final = type
-        self.param: Final = param
+        self.param: Final = None if param is None else _cut(param, MAX_PARAM_CHARS)
         self.code: Final = code
         self.retry_after: Final = retry_after
         self.headers: Final = dict(headers or {})
@@ -90,6 +94,12 @@ def as_api_error(error: AntiphonError) -> ApiError:
         type_: ErrorType = "invalid_request_error" if status == 400 else "engine_error"
         return ApiError(str(error), status=status, type=type_, code="engine_error")
     return ApiError(str(error), status=500, type="server_error")
+
+
+def _cut(text: str, chars: int) -> str:
+    """Its beginning and its end, where it is longer."""
+    half = chars // 2
+    return text if len(text) <= chars else f"{text[:half]} … {text[-half:]}"
 
 
 def _invalid(message: str, field: str | None) -> ApiError:
