@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -22,6 +23,7 @@ from tests.fakes.wire import HELLO
 from antiphon.api.errors import ApiError
 from antiphon.engines import catalog as module
 from antiphon.engines.catalog import Catalog
+from antiphon.engines.check import check_engines
 from antiphon.engines.protocol import CompletionRequest
 from antiphon.engines.served import Served
 from antiphon.errors import AntiphonError, EngineError, SettingsError
@@ -412,3 +414,34 @@ def test_an_entry_may_name_an_engine_that_runs(tmp_path: Path) -> None:
         assert await said(catalog.find("ours")) == HELLO
 
     use(settings, body, FakeVllm())  # type: ignore[arg-type]
+
+
+# Checking without starting
+
+
+def test_a_check_says_what_there_will_be(tiny_model_path: Path, tmp_path: Path) -> None:
+    def check(settings: Settings) -> str:
+        return "\n".join(check_engines(settings, {"HOME": "/nowhere"}))
+
+    assert "usual port" in check(Settings())
+    assert check(Settings(engine="tiny")) == "engine: the tiny model, started here"
+    assert check(Settings(engine="http://h:1/v1")) == "engine: http://h:1"
+    assert "(gpt-oss), 4096 tokens x 2, started here" in check(
+        Settings(model=str(tiny_model_path), launch=LaunchSettings(context=4096))
+    )
+    lazy = registry(tmp_path, absent='checkpoint = "org/absent:Q8_0"')
+    assert "absent, once it can be started: the model org/absent:Q8_0 is not" in check(lazy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(engine="nonsense"), "expected tiny"),
+        (Settings(engine="gpt-oss-20b"), "hf download"),
+        (Settings(engine="scripted:/nowhere.jsonl"), "nowhere.jsonl"),
+        (Settings(model="/nowhere.gguf"), "no model file at /nowhere.gguf"),
+    ],
+)
+def test_a_check_refuses_what_could_not_start(settings: Settings, message: str) -> None:
+    with pytest.raises(AntiphonError, match=re.escape(message)):
+        check_engines(settings, {"HOME": "/nowhere"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -102,7 +103,9 @@ def serve(
     settings = read()
     view = ServeView(sys.stderr)
     if check:
-        view.checked(describe(settings), _check(settings))
+        from antiphon.engines.check import check_engines
+
+        view.checked(describe(settings), [*_check(settings), *check_engines(settings, os.environ)])
         return
     _serve(settings, view, read)
 
@@ -119,8 +122,6 @@ def _named(given: Mapping[str, str | None]) -> dict[str, str]:
 
 def _check(settings: Settings) -> list[str]:
     """What else must be right before a server can start. Raises for what is wrong."""
-    import os
-
     from antiphon.gateway.auth import check_bind
     from antiphon.gateway.keyfile import KeyFile, key_file_path
 

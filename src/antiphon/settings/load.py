@@ -42,7 +42,7 @@ OTHER_VARIABLES: Final = frozenset(
     {CONFIG_VARIABLE, "ANTIPHON_API_KEY", "ANTIPHON_CACHE", "ANTIPHON_TRACEBACK"}
 )
 """Variables of ours that are no settings."""
-_FOREIGN: Final = ("ANTIPHON_SERVICE_", "ANTIPHON_PORT", "ANTIPHON_TEST_")
+_FOREIGN: Final = ("ANTIPHON_SERVICE_", "ANTIPHON_PORT", "ANTIPHON_TEST_", "ANTIPHON_COMMAND")
 """What Kubernetes puts into every container beside a service named antiphon, and test runs."""
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A settings file is no larger."""
