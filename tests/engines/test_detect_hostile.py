@@ -6,8 +6,10 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("aiohttp")
@@ -19,7 +21,7 @@ from tests.fakes.llama_server import FakeLlamaServer
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.wire import Faults
 
-from antiphon.engines.detect import ProbeReport, probe
+from antiphon.engines.detect import KINDS, ProbeReport, probe
 from antiphon.engines.detect.asking import MAX_ANSWER_BYTES, Answer, Asker
 
 JSON = "application/json"
@@ -284,3 +286,50 @@ def test_what_an_error_says_is_kept_short() -> None:
     answer = ask_raw(head + body)
     assert answer.status == 500
     assert len(answer.error) < 600
+
+
+KEYS = (
+    "data models id model name owned_by status value role router total_slots chat_template tokens"
+    " default_generation_settings n_ctx model_path model_alias version all_models_loaded recipe"
+    " arch model_loaded model_name backend_url labels state details family model_info choices text"
+    " error token_ids content response thinking message meta_info output_ids logprobs max_model_len"
+    " general.architecture loaded_context_length architectures checkpoints recipe_options"
+).split()
+VALUES = (
+    None, True, 0, -1, 1e308, 200005, "", "gpt-oss", "loaded", "router", "ok", "llamacpp", "vllm",
+    "http://127.0.0.1:1", "<|channel|>", "analysis", "gptoss",
+)  # fmt: skip
+
+
+def some_json(random: Random, depth: int = 4) -> Any:
+    kind = random.randrange(4 if depth else 1)
+    if kind == 0:
+        return random.choice(VALUES)
+    size = random.randrange(6)
+    if kind == 1:
+        return [some_json(random, depth - 1) for _ in range(size)]
+    return {random.choice(KEYS): some_json(random, depth - 1) for _ in range(2 * size)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_server_that_answers_at_random_never_raises(seed: int) -> None:
+    random = Random(seed)
+
+    async def run() -> list[ProbeReport]:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            status = random.choice((200, 200, 200, 404, 401, 503))
+            if random.random() < 0.2:
+                events = [some_json(random) for _ in range(random.randrange(5))]
+                body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+                return web.Response(text=body, content_type="text/event-stream", status=status)
+            return web.json_response(some_json(random), status=status)
+
+        async with handler_server(handler) as url:
+            return [
+                await probe(url, timeout=10, kind=random.choice((None, *KINDS))) for _ in range(40)
+            ]
+
+    reports = asyncio.run(run())
+    assert len({report.kind.value for report in reports}) > 4
+    for report in reports:
+        assert json.loads(msgspec.json.encode(report))["url"]
