@@ -13,14 +13,22 @@ import pytest
 
 aiohttp = pytest.importorskip("aiohttp")
 
+from tests.engines.chunks import tokens_of  # noqa: E402
+
 from antiphon.codec.parse import parse  # noqa: E402
 from antiphon.codec.render import Renderer  # noqa: E402
 from antiphon.engines.llama_server.client import LlamaServerEngine  # noqa: E402
 from antiphon.engines.protocol import Chunk, CompletionRequest, FinishReason  # noqa: E402
 from antiphon.errors import EngineError  # noqa: E402
 from antiphon.model.message import Conversation, Role  # noqa: E402
-from antiphon.vocab.control import CHANNEL, MESSAGE, RETURN  # noqa: E402
-from tests.engines.chunks import tokens_of  # noqa: E402
+from antiphon.vocab.control import (  # noqa: E402
+    CHANNEL,
+    CONSTRAIN,
+    MESSAGE,
+    RETURN,
+)
+from antiphon.vocab.table import token_bytes  # noqa: E402
+from antiphon.vocab.tokenizer import default_tokenizer  # noqa: E402
 
 CASES = json.loads(
     (Path(__file__).parents[1] / "golden" / "tiny_model.json").read_text(encoding="utf-8")
@@ -106,6 +114,65 @@ def test_a_grammar_constrains_control_tokens_and_text(llama_server: str) -> None
     assert tokens[0] == CHANNEL
     assert tokens[2] == MESSAGE
     assert "".join(chunk.text for chunk in chunks[3:-2]) in ("yes", "no")
+
+
+def test_log_probabilities_are_those_of_the_tokens_sent(llama_server: str) -> None:
+    script = case("add-medium")
+    chunks = complete(
+        llama_server, prompt=script["prompt"], max_tokens=400, temperature=0.0, logprobs=3
+    )
+    assert tokens_of(chunks) == script["completion"]
+    found = [logprob for chunk in chunks for logprob in chunk.logprobs]
+    assert [logprob.token for logprob in found] == script["completion"]
+    for logprob in found:
+        assert logprob.logprob <= 0
+        assert len(logprob.top) == 3
+        assert logprob.top[0].logprob == max(likely.logprob for likely in logprob.top)
+        assert logprob.text == (token_bytes(logprob.token) or b"")
+
+
+def test_a_bias_forbids_a_token(llama_server: str) -> None:
+    script = case("add-medium")
+    first = script["completion"][0]
+    chunks = complete(
+        llama_server,
+        prompt=script["prompt"],
+        max_tokens=1,
+        temperature=0.0,
+        logit_bias={first: -100.0},
+    )
+    assert first not in tokens_of(chunks)
+
+
+def test_penalties_change_what_is_said(llama_server: str) -> None:
+    request: dict[str, Any] = {
+        "prompt": case("hello-medium")["prompt"],
+        "max_tokens": 60,
+        "temperature": 0.0,
+    }
+    plain = tokens_of(complete(llama_server, **request))
+    for penalty, value in [
+        ("presence_penalty", 100.0),
+        ("frequency_penalty", 100.0),
+        ("repetition_penalty", 100.0),
+    ]:
+        assert tokens_of(complete(llama_server, **request, **{penalty: value})) != plain
+
+
+def test_a_control_token_after_half_a_character_is_not_lost(llama_server: str) -> None:
+    """The server holds back what leaves a character incomplete; the token's own text ends that."""
+    half = default_tokenizer().encode("👋")[0]
+    chunks = complete(
+        llama_server,
+        prompt=case("add-medium")["prompt"],
+        temperature=0.0,
+        max_tokens=2,
+        # Each is chosen once, the likelier first, and then forbidden.
+        logit_bias={half: 100.0, CONSTRAIN: 90.0},
+        presence_penalty=1000.0,
+    )
+    assert [t for chunk in chunks if chunk.exact for t in chunk.tokens] == [CONSTRAIN]
+    assert "\ufffd" in chunks[0].text
 
 
 def test_a_grammar_the_server_cannot_read_is_refused(llama_server: str) -> None:
