@@ -195,3 +195,25 @@ def test_nothing_new_begins_once_the_end_has_begun() -> None:
     assert ready.status == 503
     assert answer.status == 503
     assert engine.requests == []
+
+
+def test_a_client_that_goes_while_it_still_sends_is_forgotten(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Gateway(StepEngine(final("Hi."))) as gateway:
+        with gateway.socket() as connection:
+            connection.sendall(request(stream=False)[:-5])
+        assert gateway.chat().status == 200
+    assert "ERROR" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_requests_sent_ahead_are_answered_in_order() -> None:
+    with Gateway(StepEngine(final("Hi."))) as gateway, gateway.socket() as connection:
+        connection.sendall(request(stream=True) + request(stream=False) + request(stream=True))
+        received = b""
+        while received.count(b"HTTP/1.1 200 ") < 3 or received.count(b"[DONE]") < 2:
+            piece = connection.recv(65536)
+            assert piece
+            received += piece
+    assert received.index(b"[DONE]") < received.index(b'"usage"') < received.rindex(b"[DONE]")
