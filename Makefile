@@ -14,12 +14,14 @@ unexport ARGS
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 NEEDS := pyproject.toml constraints.txt src/antiphon/__init__.py
+CLIENTS := tests/e2e/requirements-clients.txt tests/e2e/node/package.json \
+	tests/e2e/node/package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format docs bench fuzz clean
+.PHONY: help demo test test-slow test-clients check format docs bench fuzz clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Talk to a tiny gpt-oss of our own in a real engine, live
 	@$(BIN)/antiphon demo $(ARGS)
@@ -29,6 +31,11 @@ test: $(VENV)/.dev ## Run the tests (ARGS='-k word' for some of them)
 
 test-slow: $(VENV)/.dev ## Run the long tests: wide differential runs, real engines, packaging
 	$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)
+
+test-clients: $(VENV)/.dev $(VENV)/.clients ## Run Python and Node clients against the gateway
+	ANTIPHON_COMMAND="$(abspath $(BIN))/python -m antiphon.cli" \
+		$(VENV)/clients/bin/python -m pytest -m clients --confcutdir=tests/e2e/clients \
+		tests/e2e/clients $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff check .
@@ -45,6 +52,7 @@ docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/module_table.py
 	$(BIN)/python tools/docs/figures.py
 	$(BIN)/python tools/docs/state_diagram.py
+	$(BIN)/python tools/docs/settings.py
 
 bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/codec.py --write $(ARGS)
@@ -54,7 +62,7 @@ fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
 	$(BIN)/python fuzz/parse.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) tests/e2e/node/node_modules build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -73,6 +81,15 @@ $(VENV)/.dev: $(NEEDS) | $(VENV)/bin/python
 	$(PIP) pip
 	$(PIP) --editable '.[all]' --group dev
 	@touch $@ $(VENV)/.demo
+
+# Clients live apart from the server: each side has the releases that it wants itself.
+$(VENV)/.clients: $(CLIENTS) | $(VENV)/bin/python
+	@command -v npm > /dev/null || { echo "make test-clients needs Node 18 or newer with npm"; exit 1; }
+	$(PYTHON) -m venv $(VENV)/clients
+	$(VENV)/clients/bin/python -m pip --disable-pip-version-check --quiet install \
+		--requirement tests/e2e/requirements-clients.txt
+	cd tests/e2e/node && npm install --no-save --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev
 	$(PIP) --group fuzz

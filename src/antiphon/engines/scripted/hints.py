@@ -44,7 +44,8 @@ _NO_VALUES: Final = frozenset(
 _PLACES: Final = frozenset(
     "city location place country destination origin region town capital address state where".split()
 )
-_PATHS: Final = frozenset("path file filename filepath directory dir folder".split())
+_PATHS: Final = frozenset("path file filename filepath".split())
+_FOLDERS: Final = frozenset("directory dir folder cwd".split())
 _TEXTS: Final = frozenset(
     "answer body content description input instruction message note prompt query question search"
     " summary text title topic value".split()
@@ -146,6 +147,8 @@ class Hints:
 
     def _strings(self, words: set[str], *, required: bool) -> list[str]:
         text = self._text
+        if words & _FOLDERS:
+            return [found for found in _PATH.findall(text) if "." not in found.rpartition("/")[2]]
         if words & _PATHS:
             return _PATH.findall(text)
         if words & {"url", "uri", "link", "href"}:
