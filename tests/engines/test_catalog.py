@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 pytest.importorskip("aiohttp")
@@ -26,6 +27,7 @@ from antiphon.engines.catalog import Catalog
 from antiphon.engines.check import check_engines
 from antiphon.engines.protocol import CompletionRequest
 from antiphon.engines.served import Served
+from antiphon.engines.sources import UnitSource
 from antiphon.errors import AntiphonError, EngineError, SettingsError
 from antiphon.settings.model import (
     EngineSettings,
@@ -326,6 +328,29 @@ def test_engines_come_and_go_with_the_settings() -> None:
 
 
 # Engines that we start
+
+
+def test_a_model_that_the_settings_drop_is_unloaded(tiny_model_path: Path, tmp_path: Path) -> None:
+    settings = registry(tmp_path, mine=f'checkpoint = "{tiny_model_path}"')
+
+    async def body(catalog: Catalog) -> None:
+        (source,) = catalog._sources
+        assert isinstance(source, UnitSource)
+        assert (await catalog.load("mine")).state == "up"
+        unit = source.unit
+        assert unit is not None
+        gone = asyncio.Event()
+        unit.changed = gone.set
+        same = msgspec.structs.replace(settings, mode="harmony")
+        await catalog.reload(same)
+        assert catalog._sources == [source]
+        await catalog.reload(Settings(engine="scripted"))
+        assert catalog.units() == ()
+        async with asyncio.timeout(20):
+            await gone.wait()
+        assert unit.state == "idle"
+
+    use(settings, body)
 
 
 def registry(tmp_path: Path, **entries: str) -> Settings:

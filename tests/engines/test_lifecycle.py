@@ -314,6 +314,18 @@ def test_an_idle_model_is_unloaded_after_its_time_and_loaded_again() -> None:
     play(story)
 
 
+def test_a_model_that_was_started_again_for_nobody_is_unloaded_too() -> None:
+    async def story(world: World) -> None:
+        unit = world.unit()
+        await texts(lazy(unit))
+        unit.ttl = 0.02
+        world.servers[0].die()
+        await world.until(lambda: len(world.servers) == 2 and unit.state == "idle")
+        assert world.running == []
+
+    play(story)
+
+
 def test_a_busy_model_is_not_unloaded() -> None:
     async def story(world: World) -> None:
         unit = world.unit(ttl=0.01)
@@ -326,6 +338,24 @@ def test_a_busy_model_is_not_unloaded() -> None:
         world.engines[0].go.set()
         await completion.aclose()
         await world.until(lambda: unit.state == "idle")
+
+    play(story)
+
+
+def test_a_retired_model_ends_with_its_last_request() -> None:
+    async def story(world: World) -> None:
+        unit = world.unit()
+        engine = lazy(unit)
+        await texts(engine)
+        world.engines[0].go.clear()
+        running = engine.complete(REQUEST)
+        await anext(running)
+        unit.retire()
+        assert world.running == [1]
+        world.engines[0].go.set()
+        await running.aclose()
+        await world.until(lambda: unit.state == "idle")
+        assert world.running == []
 
     play(story)
 

@@ -117,7 +117,7 @@ class Catalog:
             source = next((s for s in known.values() if s.wanted == want), None)
             if source is not None:
                 del known[id(source)]
-            kept.append(source or self._source(want, settings))
+            kept.append(source or self._source(want))
         new = [source for source in kept if source not in self._sources]
         try:
             await asyncio.gather(*[self._begin(source, reports) for source in new])
@@ -127,7 +127,11 @@ class Catalog:
             raise
         self.settings = settings
         # Requests may still be running there: they are closed at the end.
-        self._left += [source for source in self._sources if source not in kept]
+        left = [source for source in self._sources if source not in kept]
+        for source in left:
+            if isinstance(source, UnitSource) and source.unit is not None:
+                source.unit.retire()
+        self._left += left
         self._sources = kept
         self._index()
 
@@ -217,12 +221,12 @@ class Catalog:
             self._progress("no engine is configured and none runs on a usual port")
         return (Wanted(kind="tiny", settings=EngineSettings(url=TINY), eager=True),), {}
 
-    def _source(self, wanted: Wanted, settings: Settings) -> Source:
+    def _source(self, wanted: Wanted) -> Source:
         if wanted.kind == "scripted":
             return ScriptedSource(wanted)
         if wanted.kind == "url":
             return UrlSource(wanted, self._probe)
-        return UnitSource(wanted, settings.launch, self._environ, self._groups, self._progress)
+        return UnitSource(wanted, self._environ, self._groups, self._progress)
 
     async def _probe(self, wanted: Wanted) -> ProbeReport:
         from antiphon.engines.detect.probing import probe

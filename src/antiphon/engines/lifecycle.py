@@ -30,6 +30,8 @@ BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Pauses before the first, second, … restart."""
 STABLE_SECONDS: Final = 600.0
 """A server that ran for so long has earned a new count of restarts."""
+RETIRE_SECONDS: Final = 0.01
+"""How long a model that is no longer wanted outlasts its last request."""
 RETRY_SECONDS: Final = 5.0
 """After a failed start, requests are refused for so long before one of them tries again."""
 
@@ -208,11 +210,7 @@ class Unit:
         """One request is over."""
         self.busy -= 1
         if self.busy == 0:
-            self._idle_since = self._clock()
-            if self.ttl > 0 and self.state == "up":
-                self._cancel_timer()
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self.ttl, self._expire)
+            self._idle()
             self.group.move()
 
     async def load(self) -> None:
@@ -239,6 +237,12 @@ class Unit:
         if self.group.current is self:
             self.group.current = None
             self.group.move()
+
+    def retire(self) -> None:
+        """Unload it as soon as no request runs: it will not be asked for again."""
+        self.ttl = RETIRE_SECONDS
+        if self.busy == 0:
+            self._expire()
 
     async def aclose(self) -> None:
         """Stop it for good and let go of its engines."""
@@ -307,8 +311,9 @@ class Unit:
         await self._close_left()
         self._engine = self._connect(server.url)
         self._up_since = self._clock()
-        self._idle_since = self._clock()
         self._set("up")
+        if self.busy == 0:
+            self._idle()
         if ended:
             loop.call_soon(self._died, server)
         return self._engine
@@ -369,6 +374,13 @@ class Unit:
         if self.busy == 0 and self.state == "up":
             _log.info("unloading %s, which was idle for %g s", self.name, self.ttl)
             self._unloading = asyncio.create_task(self.unload(), name=f"unload {self.name}")
+
+    def _idle(self) -> None:
+        """From now on there is nothing to do."""
+        self._idle_since = self._clock()
+        if self.ttl > 0 and self.state == "up":
+            self._cancel_timer()
+            self._timer = asyncio.get_running_loop().call_later(self.ttl, self._expire)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -19,7 +19,7 @@ from antiphon.engines.registry.entries import ModelEntry
 from antiphon.engines.served import EngineHealth, Offer
 from antiphon.engines.wanted import SCRIPTED, Wanted
 from antiphon.errors import AntiphonError, EngineError
-from antiphon.settings.model import LaunchSettings, ModelSettings
+from antiphon.settings.model import ModelSettings
 
 __all__ = ["Probe", "Progress", "ScriptedSource", "Source", "UnitSource", "UrlSource"]
 
@@ -193,7 +193,6 @@ class UnitSource:
     def __init__(
         self,
         wanted: Wanted,
-        launch: LaunchSettings,
         environ: Mapping[str, str],
         groups: dict[str, Group],
         progress: Progress,
@@ -201,7 +200,7 @@ class UnitSource:
         self.wanted = wanted
         self.version = 0
         self.unit: Unit | None = None
-        self._launch = launch
+        self._launch = wanted.launch
         self._environ = environ
         self._groups = groups
         self._progress = progress
@@ -282,7 +281,11 @@ class UnitSource:
 
         def start(on_exit: Callable[[], None]) -> Server:
             return tiny_server(
-                report, context=TINY_CONTEXT, parallel=TINY_PARALLEL, on_exit=on_exit
+                report,
+                context=TINY_CONTEXT,
+                parallel=TINY_PARALLEL,
+                template=False,
+                on_exit=on_exit,
             )
 
         reason = "it is the tiny model that comes with antiphon, to test with"

@@ -12,7 +12,7 @@ from antiphon.engines.detect.asking import base_url
 from antiphon.engines.detect.report import KINDS
 from antiphon.engines.registry.entries import ModelEntry, Registry
 from antiphon.errors import EngineError, SettingsError
-from antiphon.settings.model import EngineSettings, Settings
+from antiphon.settings.model import EngineSettings, LaunchSettings, Settings
 from antiphon.settings.values import closest
 
 __all__ = ["MODEL_OPTION", "Wanted", "wanted_engines"]
@@ -33,6 +33,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     """Of a model that we start."""
     entry: ModelEntry | None = None
+    launch: LaunchSettings = LaunchSettings()
+    """How a model is started."""
     eager: bool = False
     """Whether it is started at once, and has to start."""
 
@@ -43,6 +45,14 @@ def wanted_engines(settings: Settings, environ: Mapping[str, str]) -> tuple[Want
     ``model`` and ``engine`` name the only one; else it is what ``engines`` lists, and the models of
     the user's own registry. Raises SettingsError for what can't be meant.
     """
+    wanted = _wanted(settings, environ)
+    return tuple(
+        msgspec.structs.replace(one, launch=settings.launch) if one.kind == "launch" else one
+        for one in wanted
+    )
+
+
+def _wanted(settings: Settings, environ: Mapping[str, str]) -> tuple[Wanted, ...]:
     if settings.model is not None:
         if settings.engine is not None:
             raise SettingsError("engine and model: give one of them; a model starts its own engine")

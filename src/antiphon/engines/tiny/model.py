@@ -52,6 +52,7 @@ def tiny_server(
     *,
     context: int = 8192,
     parallel: int = 2,
+    template: bool = True,
     on_exit: Callable[[], None] = lambda: None,
 ) -> LlamaServer:
     """A llama.cpp server for the tiny model, not started yet. Raises as `tiny_model` does.
@@ -66,6 +67,6 @@ def tiny_server(
         context=context,
         parallel=parallel,
         threads=1,
-        template=False,
+        template=template,
         on_exit=on_exit,
     )
