@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 FUZZ_SECONDS ?= 600
+SOAK ?= 10
 ARGS ?=
 
 # ARGS are for this make alone, not for one that a test runs.
@@ -18,7 +19,7 @@ CLIENTS := tests/e2e/requirements-clients.txt tests/e2e/node/package.json \
 	tests/e2e/node/package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-clients check format docs bench fuzz clean
+.PHONY: help demo test test-slow test-clients soak check format docs bench fuzz soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ test-clients: $(VENV)/.dev $(VENV)/.clients ## Run Python and Node clients again
 	ANTIPHON_COMMAND="$(abspath $(BIN))/python -m antiphon.cli" \
 		$(VENV)/clients/bin/python -m pytest -m clients --confcutdir=tests/e2e/clients \
 		tests/e2e/clients $(ARGS)
+
+soak: $(VENV)/.dev ## Fuzz and load the gateway with the full counts, ten times those of the tests
+	ANTIPHON_SOAK=10 $(BIN)/python -m pytest -n $(JOBS) -m "not clients" tests/robustness $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff check .
@@ -60,6 +64,9 @@ bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESUL
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
 	$(BIN)/python fuzz/parse.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
+
+soak: $(VENV)/.dev ## Fuzz and load the gateway with SOAK times what the tests do (10)
+	ANTIPHON_SOAK=$(SOAK) $(BIN)/python -m pytest -n $(JOBS) -m 'slow or not slow' tests/robustness $(ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf $(VENV) tests/e2e/node/node_modules build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
