@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from antiphon.engines.served import EngineHealth, ModelCard, Served
 from antiphon.gateway.dates import ConversationDates
 from antiphon.gateway.hooks import Policy
@@ -115,6 +117,9 @@ class Services:
             settings=for_model(self.settings, served.settings),
             store=self.store,
             new_id=self.new_id,
+            model=served.settings
+            if served.settings.context_length is not None
+            else replace(served.settings, context_length=served.context_length),
         )
         if len(self._runners) >= MAX_RUNNERS:
             self._runners.pop(next(iter(self._runners)))
