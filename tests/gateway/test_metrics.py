@@ -21,7 +21,7 @@ from antiphon.vocab.control import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, START
 from antiphon.vocab.tokenizer import default_tokenizer
 
 ROOT = Path(__file__).parents[2]
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
