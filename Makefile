@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 FUZZ_SECONDS ?= 600
-SOAK ?= 10
 ARGS ?=
 
 # ARGS are for this make alone, not for one that a test runs.
@@ -19,7 +18,7 @@ CLIENTS := tests/e2e/requirements-clients.txt tests/e2e/node/package.json \
 	tests/e2e/node/package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-clients soak check format docs bench fuzz soak clean
+.PHONY: help demo test test-slow test-clients soak check format docs bench fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,9 +63,6 @@ bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESUL
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
 	$(BIN)/python fuzz/parse.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
-
-soak: $(VENV)/.dev ## Fuzz and load the gateway with SOAK times what the tests do (10)
-	ANTIPHON_SOAK=$(SOAK) $(BIN)/python -m pytest -n $(JOBS) -m 'slow or not slow' tests/robustness $(ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf $(VENV) tests/e2e/node/node_modules build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
