@@ -179,6 +179,7 @@ async def _run(
             listener,
             lifecycle=services.lifecycle,
             shutdown_seconds=settings.server.shutdown_seconds,
+            max_message_bytes=settings.server.body_bytes,
             on_ready=lambda: view.ready(server.url, services, keys),
             on_drain=lambda active: view.line(
                 f"stopping: {active} requests may finish within"

@@ -22,12 +22,11 @@ from antiphon.gateway.guards import (
 )
 from antiphon.gateway.logs import bind_request, unbind_request
 from antiphon.gateway.modes import MODE_HEADER
-from antiphon.gateway.ratelimit import Lease, allowance, take
+from antiphon.gateway.ratelimit import allowance, take
 from antiphon.gateway.reload import Reloadable
-from antiphon.settings.model import Settings
 from antiphon.store.protocol import StateStore
 
-__all__ = ["METRICS_PATH", "OPEN_PATHS", "RAW_HEADER", "Door", "header_of"]
+__all__ = ["METRICS_PATH", "OPEN_PATHS", "RAW_HEADER", "Door", "Gatekeeper", "header_of"]
 
 RAW_HEADER: Final = "antiphon-raw"
 """``1``: the answer holds the raw transcript."""
@@ -38,55 +37,31 @@ OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 _TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
 
 
-class Door:
-    """Lets a request in, and settles its account when it is over."""
+class Gatekeeper:
+    """Says who asks, and what that costs: once for a request, once for each message of a socket."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        live: Reloadable,
-        store: StateStore,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._app = app
+    def __init__(self, *, live: Reloadable, store: StateStore, now: Callable[[], datetime]) -> None:
         self._live = live
         self._store = store
         self._now = now
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        context = context_of(scope)
+    def guard(self, scope: Scope, context: RequestContext) -> None:
+        """Turn web pages away that are not listed. Raises ApiError 403."""
         settings = self._live.settings
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        origin = _text(headers.get(b"origin"))
+        origin = header_of(scope, "origin")
         context.headers |= cors_headers(origin, settings.cors.origins)
-        ring = self._live.keys
-        if not ring and not self._live.keys_required:
+        if not self._live.keys and not self._live.keys_required:
             check_host(
-                _text(headers.get(b"host")),
+                header_of(scope, "host"),
                 settings.server.allowed_hosts,
                 bound=settings.server.host,
             )
             check_origin(origin, settings.cors.origins)
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            await _answer_preflight(headers, send)
-            return
-        tokens = bind_request(context.request_id)
-        try:
-            if scope["path"] not in OPEN_PATHS:
-                self._identify(scope, context, settings)
-                context.lease = await self._charge(scope, context, settings, headers)
-            await self._app(scope, receive, send)
-        finally:
-            unbind_request(tokens)
-            if context.lease is not None:
-                await context.lease.settle()
 
-    def _identify(self, scope: Scope, context: RequestContext, settings: Settings) -> None:
+    def identify(self, scope: Scope, context: RequestContext) -> None:
+        """Fill in who asks. Raises ApiError 401 and 403."""
         live = self._live
+        settings = live.settings
         caller = authenticate(
             scope["headers"],
             live.keys,
@@ -116,23 +91,50 @@ class Door:
             if value is not None:
                 context.trace[name] = value
 
-    async def _charge(
-        self,
-        scope: Scope,
-        context: RequestContext,
-        settings: Settings,
-        headers: dict[bytes, bytes],
-    ) -> Lease | None:
-        if scope["method"] != "POST":
-            return None
-        allowed = allowance(settings.limits, context.key)
+    async def charge(self, context: RequestContext, size: int | None) -> None:
+        """Take a request of ``size`` bytes from the rate limits. Raises ApiError 429."""
+        allowed = allowance(self._live.settings.limits, context.key)
         if not (allowed.requests or allowed.tokens):
-            return None
-        length = headers.get(b"content-length", b"")
-        size = int(length) if length.isdigit() and len(length) < 20 else None
-        lease = await take(self._store, context.who, allowed, body_bytes=size)
-        context.headers |= lease.headers
-        return lease
+            return
+        context.lease = await take(self._store, context.who, allowed, body_bytes=size)
+        context.headers |= context.lease.headers
+
+
+class Door:
+    """Lets a request in, and settles its account when it is over."""
+
+    def __init__(self, app: ASGIApp, *, gatekeeper: Gatekeeper) -> None:
+        self._app = app
+        self._gatekeeper = gatekeeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        context = context_of(scope)
+        gatekeeper = self._gatekeeper
+        gatekeeper.guard(scope, context)
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "OPTIONS"
+            and b"access-control-request-method" in headers
+        ):
+            await _answer_preflight(headers, send)
+            return
+        tokens = bind_request(context.request_id)
+        try:
+            if scope["path"] not in OPEN_PATHS:
+                gatekeeper.identify(scope, context)
+                if scope["type"] == "http" and scope["method"] == "POST":
+                    length = headers.get(b"content-length", b"")
+                    size = int(length) if length.isdigit() and len(length) < 20 else None
+                    await gatekeeper.charge(context, size)
+            await self._app(scope, receive, send)
+        finally:
+            unbind_request(tokens)
+            if context.lease is not None:
+                await context.lease.settle()
 
 
 def header_of(scope: Scope, name: str) -> str | None:

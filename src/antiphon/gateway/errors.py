@@ -22,6 +22,7 @@ __all__ = ["ClientGoneError", "ErrorBoundary", "http_error", "send_json", "to_ap
 
 CLIENT_GONE: Final = 499
 """The status in logs and metrics of a request whose client did not wait for the answer."""
+SWITCHING: Final = 101
 
 _log = logging.getLogger(__name__)
 _VERSION: Final = __version__.encode()
@@ -48,15 +49,19 @@ class ErrorBoundary:
         self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         request_id = client_request_id(scope) or f"req_{self._new_id()}"
         context = scope[CONTEXT] = RequestContext(request_id, self._clock())
 
         async def sender(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            kind = message["type"]
+            if kind in ("http.response.start", "websocket.http.response.start"):
                 context.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_headers(context)]
+            elif kind == "websocket.accept":
+                context.status = SWITCHING
                 message["headers"] = [*message.get("headers", ()), *_headers(context)]
             await send(message)
 
@@ -68,7 +73,8 @@ class ErrorBoundary:
             answer = to_api_error(error, context)
             context.error = context.error or answer.code
             if not context.status:
-                await send_error(sender, answer)
+                prefix = "websocket." if scope["type"] == "websocket" else ""
+                await send_error(sender, answer, prefix=prefix)
         finally:
             self._finished(scope, context)
 
@@ -120,21 +126,26 @@ def _from_http(error: HTTPException, request: Request | None = None) -> ApiError
     return ApiError(error.detail, status=status, type=kind, headers=headers)  # type: ignore[arg-type]
 
 
-async def send_error(send: Send, error: ApiError) -> None:
-    """``error`` as the whole response."""
+async def send_error(send: Send, error: ApiError, *, prefix: str = "") -> None:
+    """``error`` as the whole response. ``prefix``: ``websocket.`` to an upgrade."""
     headers = {name.lower(): value for name, value in error.headers.items()}
     if error.retry_after is not None:
         headers.setdefault("retry-after", str(max(1, math.ceil(error.retry_after))))
-    await send_json(send, error.body(), status=error.status, headers=headers)
+    await send_json(send, error.body(), status=error.status, headers=headers, prefix=prefix)
 
 
 async def send_json(
-    send: Send, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
+    send: Send,
+    body: bytes,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    prefix: str = "",
 ) -> None:
     """A JSON response in two messages."""
     await send(
         {
-            "type": "http.response.start",
+            "type": f"{prefix}http.response.start",
             "status": status,
             "headers": [
                 (b"content-type", b"application/json"),
@@ -143,7 +154,7 @@ async def send_json(
             ],
         }
     )
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send({"type": f"{prefix}http.response.body", "body": body, "more_body": False})
 
 
 def _headers(context: RequestContext) -> list[tuple[bytes, bytes]]:

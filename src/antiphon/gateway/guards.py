@@ -109,7 +109,7 @@ def cors_headers(origin: str | None, origins: Collection[str]) -> dict[bytes, by
 def preflight_headers(requested: bytes | None) -> dict[bytes, bytes]:
     """What a browser is told before it sends a request with these headers."""
     headers = {
-        b"access-control-allow-methods": b"GET, POST, OPTIONS",
+        b"access-control-allow-methods": b"GET, POST, DELETE, OPTIONS",
         b"access-control-max-age": _PREFLIGHT_SECONDS,
     }
     if requested is not None and len(requested) <= _MAX_REQUESTED_HEADERS:

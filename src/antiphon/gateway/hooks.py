@@ -94,6 +94,14 @@ class Policy(Protocol):
         """A request is over, whatever became of it."""
         ...
 
+    def message(
+        self, scope: Scope, context: RequestContext, size: int
+    ) -> AbstractAsyncContextManager[None]:
+        """A message on a socket that is a request of its own: identified, charged, and written
+        into log and metrics when it is over. Raises ApiError 401, 403 and 429.
+        """
+        ...
+
     def mode(
         self, scope: Scope, served: Served, conversation: str
     ) -> Literal["harmony", "standard"]:

@@ -2,7 +2,7 @@
 
 A request's head must arrive in time and be of a bearable size, what is not HTTP is answered in
 OpenAI's shape, and a connection can be cut (``scope["extensions"]["antiphon.abort"]``) when its
-client has stopped reading.
+client has stopped reading. A WebSocket is taken where one is served, another upgrade declined.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from antiphon.api.errors import ApiError
 
-__all__ = ["ABORT", "HEAD_BYTES", "HEAD_SECONDS", "GuardedProtocol"]
+__all__ = ["ABORT", "HEAD_BYTES", "HEAD_SECONDS", "SOCKET_PATH", "GuardedProtocol"]
 
 ABORT: Final = "antiphon.abort"
+SOCKET_PATH: Final = b"/v1/responses"
+"""The one path that speaks WebSocket."""
 HEAD_BYTES: Final = 64 * 1024
 """Largest request line and headers together."""
 HEAD_SECONDS: Final = 15.0
@@ -60,7 +62,11 @@ class GuardedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            self._decline_upgrade(data[offer.args[0] :])
+            rest = data[offer.args[0] :]
+            if self._is_socket():
+                self._become_socket(rest)
+            else:
+                self._decline_upgrade(rest)
         except httptools.HttpParserError:
             self.send_400_response("")
         if self._in_head and self._head_size > HEAD_BYTES:
@@ -90,6 +96,29 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._in_head = True
         super().on_message_complete()
+
+    def _is_socket(self) -> bool:
+        return (
+            self.ws_protocol_class is not None
+            and self.parser.get_method() == b"GET"
+            and self.url.partition(b"?")[0] == SOCKET_PATH
+            and self._get_upgrade() == b"websocket"
+        )
+
+    def _become_socket(self, rest: bytes) -> None:
+        """Hand the connection over, with everything that came on it."""
+        self._disarm()
+        self._in_head = False
+        self.connections.discard(self)
+        head = [b"GET %b HTTP/1.1\r\n" % self.url]
+        head += [b"%b: %b\r\n" % (name, value) for name, value in self.headers]
+        assert self.ws_protocol_class is not None
+        protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.data_received(b"".join([*head, b"\r\n", rest]))
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Read the request as if nothing but HTTP/1.1 had been offered.

@@ -21,9 +21,16 @@ from antiphon.engines.served import EngineHealth, Served
 from antiphon.gateway.admission import Admission
 from antiphon.gateway.auth import require_model
 from antiphon.gateway.context import RequestContext, context_of
-from antiphon.gateway.door import METRICS_PATH, OPEN_PATHS, RAW_HEADER, Door, header_of
+from antiphon.gateway.door import (
+    METRICS_PATH,
+    OPEN_PATHS,
+    RAW_HEADER,
+    Door,
+    Gatekeeper,
+    header_of,
+)
 from antiphon.gateway.keyfile import KeyFile, key_file_path
-from antiphon.gateway.logs import Log
+from antiphon.gateway.logs import Log, bind_request, unbind_request
 from antiphon.gateway.metrics import Metrics
 from antiphon.gateway.modes import MODE_HEADER, decide
 from antiphon.gateway.passed import PassedWatch
@@ -67,9 +74,8 @@ class GatewayPolicy:
         self.metrics: Final = metrics or Metrics()
         self.log: Final = log or Log(live.settings.log)
         self.admission: Final = Admission(lambda: live.settings.limits, clock=clock)
-        self._store = store
+        self._gatekeeper = Gatekeeper(live=live, store=store, now=now)
         self._clock = clock
-        self._now = now
         self._trace = trace
         self._to = Watchers(self.metrics, self.log, tracer or make_tracer(), clock, trace)
         self._told: set[str] = set()
@@ -80,7 +86,7 @@ class GatewayPolicy:
     # For the application.
 
     def layers(self) -> Sequence[Middleware]:
-        return (Middleware(Door, live=self.live, store=self._store, now=self._now),)
+        return (Middleware(Door, gatekeeper=self._gatekeeper),)
 
     def routes(self) -> Sequence[BaseRoute]:
         return (Route(METRICS_PATH, _MetricsRoute(self.metrics), methods=["GET"]),)
@@ -122,7 +128,7 @@ class GatewayPolicy:
             write = self.log.debug
         fields = {
             "request_id": context.request_id,
-            "method": scope["method"],
+            "method": scope.get("method", "GET"),
             "route": route,
             "status": context.status,
             "ms": round(seconds * _TURN_SCALE, 1),
@@ -140,6 +146,21 @@ class GatewayPolicy:
         )
 
     # For the routes.
+
+    @asynccontextmanager
+    async def message(
+        self, scope: Scope, context: RequestContext, size: int
+    ) -> AsyncGenerator[None, None]:
+        self._gatekeeper.identify(scope, context)
+        tokens = bind_request(context.request_id)
+        try:
+            await self._gatekeeper.charge(context, size)
+            yield
+        finally:
+            unbind_request(tokens)
+            if context.lease is not None:
+                await context.lease.settle()
+            self.finished(scope, context)
 
     def mode(
         self, scope: Scope, served: Served, conversation: str
@@ -282,12 +303,22 @@ _ROUTES: Final = frozenset(
         "/rerank",
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/conversations",
         "/v1/embeddings",
         "/v1/models",
         "/v1/rerank",
+        "/v1/responses",
+        "/v1/responses/compact",
+        "/v1/responses/input_tokens",
         "/v1/score",
     }
 )
+_FAMILIES: Final = {
+    "/v1/models/": "/v1/models/{id}",
+    "/v1/responses/": "/v1/responses/{id}",
+    "/v1/conversations/": "/v1/conversations/{id}",
+    "/v1/chat/completions/": "/v1/chat/completions/{id}",
+}
 
 
 def _route(scope: Scope) -> str:
@@ -295,4 +326,4 @@ def _route(scope: Scope) -> str:
     path: str = scope["path"]
     if path in _ROUTES:
         return path
-    return "/v1/models/{id}" if path.startswith("/v1/models/") else "other"
+    return next((name for start, name in _FAMILIES.items() if path.startswith(start)), "other")

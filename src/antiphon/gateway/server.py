@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from antiphon.errors import EngineError
 from antiphon.gateway.http import GuardedProtocol
 from antiphon.gateway.lifecycle import Lifecycle
+from antiphon.gateway.wsproto import PING_SECONDS, PONG_SECONDS, GuardedSocket
 
 __all__ = ["GatewayServer", "bind"]
 
@@ -26,6 +27,8 @@ after which common clients and proxies give theirs up, so that they do it first.
 GRACE_SECONDS: Final = 5.0
 """Beyond the time streams have to finish: for their last error to go out."""
 BACKLOG: Final = 2048
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+"""Largest WebSocket message, unless told otherwise; settings have `server.body_bytes`."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -59,6 +62,7 @@ class GatewayServer(uvicorn.Server):
         *,
         lifecycle: Lifecycle,
         shutdown_seconds: float,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         on_ready: Callable[[], None] | None = None,
         on_reload: Callable[[], object] | None = None,
         on_drain: Callable[[int], None] | None = None,
@@ -67,7 +71,11 @@ class GatewayServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=GuardedProtocol,
-                ws="none",
+                ws=GuardedSocket,
+                ws_max_size=max_message_bytes,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PONG_SECONDS,
+                ws_per_message_deflate=False,
                 lifespan="on",
                 log_config=None,
                 log_level="warning",

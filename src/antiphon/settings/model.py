@@ -23,6 +23,7 @@ __all__ = [
     "Mode",
     "ModelSettings",
     "PromptSettings",
+    "ResponsesSettings",
     "ServerSettings",
     "Settings",
     "TurnSettings",
@@ -171,6 +172,21 @@ class VisibilitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Whether an operator's request may ask for the raw transcript (``antiphon-raw: 1``)."""
 
 
+class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Responses API."""
+
+    reasoning_events: Literal["reasoning_text", "reasoning"] = "reasoning_text"
+    """Under which name reasoning is streamed: OpenAI's ``response.reasoning_text.*``, or Open
+    Responses' ``response.reasoning.*``. The header ``antiphon-reasoning-events`` says it for one
+    request."""
+    background: Positive = 32
+    """Background responses that run or wait at a time; more are refused with 503."""
+    background_per_key: Annotated[int, Meta(ge=0)] = 8
+    """Of these, how many one key may have; 0: no limit of its own."""
+    sockets: Positive = 256
+    """WebSocket connections at a time."""
+
+
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine: ``[[engines]]``."""
 
@@ -277,6 +293,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     turn: TurnSettings = TurnSettings()
     prompt: PromptSettings = PromptSettings()
     visibility: VisibilitySettings = VisibilitySettings()
+    responses: ResponsesSettings = ResponsesSettings()
     launch: LaunchSettings = LaunchSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()
