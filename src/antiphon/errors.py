@@ -8,7 +8,8 @@
     ├── VocabularyError       the vocabulary data is missing or damaged
     ├── MissingExtraError     an optional dependency is not installed
     ├── SettingsError         a setting, a settings file or a registry that is wrong
-    └── EngineError           an engine cannot be started, reached or understood
+    ├── EngineError           an engine cannot be started, reached or understood
+    └── StoreError            what is kept for clients cannot be kept or read
 
 Any other exception out of the codec is a bug.
 """
@@ -24,6 +25,7 @@ __all__ = [
     "RenderError",
     "SchemaError",
     "SettingsError",
+    "StoreError",
     "VocabularyError",
 ]
 
@@ -105,3 +107,13 @@ class EngineError(AntiphonError, RuntimeError):
 
     status_hint = 502
     retry_after: float | None = None
+
+
+class StoreError(AntiphonError, RuntimeError):
+    """What is kept for clients cannot be kept or read: ``status`` 503 if the store cannot be
+    reached or used, 507 if it is full.
+    """
+
+    def __init__(self, message: str, *, status: int = 503) -> None:
+        super().__init__(message)
+        self.status_hint = status

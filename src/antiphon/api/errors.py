@@ -14,6 +14,7 @@ from antiphon.errors import (
     MessageError,
     RenderError,
     SchemaError,
+    StoreError,
 )
 
 __all__ = ["ApiError", "ErrorType", "as_api_error"]
@@ -93,6 +94,14 @@ def as_api_error(error: AntiphonError) -> ApiError:
         status = error.status_hint if error.status_hint in (400, 429, 503, 504) else 502
         type_: ErrorType = "invalid_request_error" if status == 400 else "engine_error"
         return ApiError(str(error), status=status, type=type_, code="engine_error")
+    if isinstance(error, StoreError):
+        full = error.status_hint == 507
+        return ApiError(
+            "The server's store is full." if full else "The server's store cannot be used now.",
+            status=error.status_hint,
+            type="server_error",
+            code="store_unavailable",
+        )
     return ApiError(str(error), status=500, type="server_error")
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Final
 
+from antiphon.errors import StoreError
 from antiphon.store.protocol import Bucket
 
-__all__ = ["MAX_BUCKETS", "MAX_BYTES", "MemoryStore"]
+__all__ = ["MAX_BUCKETS", "MAX_BYTES", "MAX_CLAIMS", "MemoryStore"]
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Most bytes of keys and values."""
 MAX_BUCKETS: Final = 100_000
+MAX_CLAIMS: Final = 1_000_000
 _ENTRY_BYTES: Final = 200
 """What an entry costs beside its key and value."""
 
@@ -29,6 +32,8 @@ class MemoryStore:
         self._values: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
         self._bytes = 0
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+        self._claims: dict[tuple[str, str], float] = {}
+        self._claims_by_end: list[tuple[float, tuple[str, str]]] = []
 
     async def get(self, space: str, key: str) -> bytes | None:
         entry = self._values.get((space, key))
@@ -52,6 +57,21 @@ class MemoryStore:
 
     async def delete(self, space: str, key: str) -> None:
         self._forget((space, key))
+
+    async def claim(self, space: str, key: str, *, ttl: float) -> bool:
+        now = self._clock()
+        ends = self._claims_by_end
+        while ends and ends[0][0] <= now:
+            end, where = heappop(ends)
+            if self._claims.get(where) == end:
+                del self._claims[where]
+        if (space, key) in self._claims:
+            return False
+        if len(self._claims) >= MAX_CLAIMS:
+            raise StoreError(f"there are {MAX_CLAIMS} claims already", status=507)
+        self._claims[space, key] = now + ttl
+        heappush(ends, (now + ttl, (space, key)))
+        return True
 
     async def take(
         self,

@@ -1,4 +1,4 @@
-"""State that is kept per client: the reasoning memory, rate limits.
+"""State that is kept per client: the reasoning memory, rate limits, what may be used only once.
 
 One small protocol, so that several workers can share it. ``tests/contracts/test_stores.py`` is this
 module as a test suite.
@@ -25,7 +25,10 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class StateStore(Protocol):
-    """Values by space and key; a space is one use, a key begins with the tenant."""
+    """Values by space and key; a space is one use, a key begins with the tenant.
+
+    Raises StoreError if the store cannot be used.
+    """
 
     async def get(self, space: str, key: str) -> bytes | None:
         """The value, None if there is none or it has expired."""
@@ -37,6 +40,12 @@ class StateStore(Protocol):
 
     async def delete(self, space: str, key: str) -> None:
         """Forget the value, if there is one."""
+        ...
+
+    async def claim(self, space: str, key: str, *, ttl: float) -> bool:
+        """Take a key for ``ttl`` seconds, once: False if someone has it, here or at another worker.
+        A claim is never dropped for room. Values of `put` are not seen, nor do they see claims.
+        """
         ...
 
     async def take(

@@ -7,12 +7,15 @@ there. Bodies are JSON as the API shows it; the store looks into none of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Collection, Sequence
+from typing import Final, Literal, Protocol
 
 import msgspec
 
-__all__ = ["Item", "Kind", "Order", "Record", "RecordStore"]
+__all__ = ["UNFINISHED", "Item", "Kind", "Order", "Record", "RecordStore"]
+
+UNFINISHED: Final = ("queued", "in_progress")
+"""The statuses of a response that someone works on."""
 
 Kind = Literal["response", "chat.completion", "conversation"]
 Order = Literal["asc", "desc"]
@@ -45,11 +48,25 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class RecordStore(Protocol):
-    """Raises StoreError (status_hint 503) if the store cannot be reached or is full."""
+    """Raises StoreError: status_hint 503 if the store cannot be used, 507 if it is full.
 
-    async def put(self, tenant: str, record: Record, items: Sequence[Item] = ()) -> None:
+    What is awaited is done: a write that has returned outlives the process.
+    """
+
+    async def put(
+        self,
+        tenant: str,
+        record: Record,
+        items: Sequence[Item] = (),
+        *,
+        over: Collection[str] | None = None,
+    ) -> bool:
         """Keep a record, whole and at once; a record of the same id is replaced, its items are
-        kept unless ``items`` are given."""
+        kept unless ``items`` are given.
+
+        With ``over``, only a record that is there with one of these statuses is replaced: what was
+        deleted stays so, and of two ways to end the first wins. Whether it was kept.
+        """
         ...
 
     async def get(self, tenant: str, kind: Kind, id: str) -> Record | None: ...
@@ -61,7 +78,7 @@ class RecordStore(Protocol):
     async def list(
         self, tenant: str, kind: Kind, *, after: str | None, limit: int, order: Order
     ) -> Sequence[Record]:
-        """By creation. ``after`` is an id that is not among them."""
+        """By creation. ``after`` is an id that is not among them; nothing if it is unknown."""
         ...
 
     async def add_items(self, tenant: str, kind: Kind, id: str, items: Sequence[Item]) -> bool:
@@ -70,18 +87,24 @@ class RecordStore(Protocol):
 
     async def items(
         self, tenant: str, kind: Kind, id: str, *, after: str | None, limit: int, order: Order
-    ) -> Sequence[Item]: ...
+    ) -> Sequence[Item]:
+        """In the order in which they were added. ``after`` as in `list`; of several items with one
+        id, all are passed over.
+        """
+        ...
 
     async def item(self, tenant: str, kind: Kind, id: str, item_id: str) -> Item | None: ...
 
     async def delete_item(self, tenant: str, kind: Kind, id: str, item_id: str) -> bool: ...
 
     async def add_events(self, tenant: str, id: str, first: int, events: Sequence[bytes]) -> None:
-        """Append events of a response's stream; ``first`` is the sequence number of the first."""
+        """Append events of a response's stream; ``first`` is the sequence number of the first.
+        Numbers begin at 0. Nothing happens if the response is gone; what is there stays.
+        """
         ...
 
     async def events(self, tenant: str, id: str, *, after: int, limit: int) -> Sequence[bytes]:
-        """The events behind sequence number ``after`` (-1: from the beginning)."""
+        """The events behind sequence number ``after`` (-1: from the beginning), without a gap."""
         ...
 
     async def unfinished(self, owner: str | None) -> Sequence[tuple[str, Record]]:
@@ -89,7 +112,7 @@ class RecordStore(Protocol):
         ...
 
     async def expire(self, before: int) -> int:
-        """Forget what was created before; how many records."""
+        """Forget what was created, and last got items, before; how many records."""
         ...
 
     async def aclose(self) -> None: ...
