@@ -24,6 +24,7 @@ from antiphon.model.tools import ToolNamespace
 
 __all__ = [
     "FinishReason",
+    "InputGrammar",
     "Logprob",
     "PartDelta",
     "PartEnd",
@@ -71,6 +72,13 @@ class StructuredOutput(msgspec.Struct, frozen=True, kw_only=True):
     """False: asked for, and tried, but an answer that does not fit is delivered as it is."""
 
 
+class InputGrammar(msgspec.Struct, frozen=True):
+    """What a custom tool's input must match: ``definition`` is Lark or a regular expression."""
+
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a turn depends on, but for the server's own settings, the clock and randomness."""
 
@@ -87,6 +95,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Recipients whose arguments must match their schema."""
     custom_tools: frozenset[str] = frozenset()
     """Recipients that take free text; in the prompt, a function with the one string ``input``."""
+    input_grammars: Mapping[str, InputGrammar] = {}
+    """Of those custom tools that have one, by recipient."""
     choice: ToolChoice = AUTO
     parallel: bool = True
     output: StructuredOutput | None = None
@@ -94,6 +104,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """False: effort none and minimal; the turn begins in the final channel."""
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
+    truncate: bool = False
+    """Whether the oldest turns may go where the prompt would not fit the model's context."""
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     """How many alternatives for each token of the answer; None: no log probabilities."""
