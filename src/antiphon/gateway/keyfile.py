@@ -6,11 +6,8 @@ moment sees the old file or the new one.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +15,7 @@ import msgspec
 
 from antiphon.errors import SettingsError
 from antiphon.gateway.keys import ApiKey, KeyRing
+from antiphon.settings import private_file
 from antiphon.settings.paths import config_directory
 
 __all__ = ["FILE_NAME", "MAX_FILE_BYTES", "KeyFile", "key_file_path"]
@@ -25,8 +23,6 @@ __all__ = ["FILE_NAME", "MAX_FILE_BYTES", "KeyFile", "key_file_path"]
 FILE_NAME: Final = "keys.toml"
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """A key file is no larger: more than 100,000 keys."""
-_MODE: Final = 0o600
-_DIRECTORY_MODE: Final = 0o700
 _HEADER: Final = """\
 # API keys of antiphon: only hashes, the keys themselves are nowhere. What a key may do can be
 # edited here, and a running server takes it over. `antiphon keys add` and `revoke` drop comments.
@@ -71,10 +67,7 @@ class KeyFile:
 
     def open_to_others(self) -> bool:
         """Whether anyone but its owner can read or write the file."""
-        try:
-            return os.name == "posix" and bool(self.path.stat().st_mode & 0o077)
-        except OSError:
-            return False
+        return private_file.open_to_others(self.path)
 
     def add(self, key: ApiKey) -> None:
         """Keep a new key. Raises SettingsError if its name is taken."""
@@ -101,27 +94,11 @@ class KeyFile:
 
     def _change(self, change: Callable[[tuple[ApiKey, ...]], Iterable[ApiKey]]) -> None:
         try:
-            self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-            with _locked(self.path.with_name(f"{self.path.name}.lock")):
-                self._write(_encode(change(self.load().keys)))
+            private_file.make_folder(self.path)
+            with private_file.locked(self.path):
+                private_file.replace(self.path, _encode(change(self.load().keys)))
         except OSError as error:
             raise self._cannot("write", error) from error
-
-    def _write(self, data: bytes) -> None:
-        # Behind a symbolic link, the file is replaced and not the link.
-        target = self.path.resolve()
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                Path(name).chmod(_MODE)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
 
     def _decode(self, data: bytes) -> list[ApiKey]:
         try:
@@ -160,25 +137,3 @@ def _toml(value: Any) -> str:
     # JSON's strings, numbers, booleans and lists are TOML's, but for one character that TOML wants
     # escaped.
     return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file: one writer at a time, let go of even if the process dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _MODE)
-    try:
-        _lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

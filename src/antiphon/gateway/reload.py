@@ -22,7 +22,18 @@ __all__ = ["AT_START", "CHECK_SECONDS", "Outcome", "Reloadable"]
 
 CHECK_SECONDS: Final = 1.0
 """How often the key file is looked at, at most."""
-AT_START: Final = ("server.host", "server.port", "keys.file", "log.trace")
+AT_START: Final = (
+    "server.host",
+    "server.port",
+    "keys.file",
+    "log.trace",
+    "store.url",
+    "store.ttl",
+    "store.bytes",
+    "store.sync",
+    "store.key_file",
+    "store.seal_file",
+)
 """Settings that only a restart changes."""
 
 Outcome = Literal["ok", "failed"]

@@ -6,6 +6,7 @@ A mistake is said once and exactly: where it stands, which setting it is, what w
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ OTHER_VARIABLES: Final = frozenset(
 """Variables of ours that are no settings."""
 _FOREIGN: Final = ("ANTIPHON_SERVICE_", "ANTIPHON_PORT", "ANTIPHON_TEST_", "ANTIPHON_COMMAND")
 """What Kubernetes puts into every container beside a service named antiphon, and test runs."""
+_PASSWORD: Final = re.compile(r"(://[^/?#:@]*:).*@")
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A settings file is no larger."""
 
@@ -100,6 +102,8 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
                     {k: "***" if k == "api_key" and v else v for k, v in engine.items()}
                     for engine in plain
                 ]
+            if option.path == "store.url":
+                plain = _PASSWORD.sub(r"\1***@", plain)
             shown.append((option.path, msgspec.json.encode(plain).decode()))
     return shown
 

@@ -1,4 +1,4 @@
-"""Where this user's settings belong."""
+"""Where this user's settings and data belong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FILE_NAME", "config_directory", "home_directory"]
+__all__ = ["FILE_NAME", "config_directory", "data_directory", "home_directory"]
 
 FILE_NAME: Final = "antiphon.toml"
 """The settings file, in the working directory or in `config_directory`."""
@@ -28,3 +28,13 @@ def config_directory(environ: Mapping[str, str]) -> Path:
     base = Path(environ.get("XDG_CONFIG_HOME", ""))
     # The XDG specification: a relative path there is invalid and ignored.
     return (base if base.is_absolute() else home_directory(environ) / ".config") / "antiphon"
+
+
+def data_directory(environ: Mapping[str, str]) -> Path:
+    """The folder for what is kept: antiphon's own below the platform's place for data."""
+    if sys.platform == "darwin":
+        return home_directory(environ) / "Library" / "Application Support" / "antiphon"
+    if sys.platform == "win32" and (local := environ.get("LOCALAPPDATA")):
+        return Path(local) / "antiphon"
+    base = Path(environ.get("XDG_DATA_HOME", ""))
+    return (base if base.is_absolute() else home_directory(environ) / ".local/share") / "antiphon"

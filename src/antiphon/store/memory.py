@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from antiphon.errors import StoreError
+from antiphon.store.buckets import poured
 from antiphon.store.protocol import Bucket
 
 __all__ = ["MAX_BUCKETS", "MAX_BYTES", "MAX_CLAIMS", "MemoryStore"]
@@ -85,15 +86,13 @@ class MemoryStore:
     ) -> Bucket:
         now = self._clock()
         level, since = self._buckets.pop((space, key), (capacity, now))
-        level = min(capacity, level + (now - since) * per_second)
-        granted = debt or amount <= level
-        if granted:
-            level = min(capacity, level - amount)
-        self._buckets[space, key] = (level, now)
+        bucket = poured(
+            level, now - since, amount, capacity=capacity, per_second=per_second, debt=debt
+        )
+        self._buckets[space, key] = (bucket.remaining, now)
         while len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
-        wait = 0.0 if granted else (amount - level) / per_second
-        return Bucket(granted, level, wait, (capacity - level) / per_second)
+        return bucket
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

@@ -1,0 +1,1 @@
+"""One SQLite file for records and state: the default store."""
