@@ -37,6 +37,7 @@ from antiphon.api.chat.wire import (
     WireTool,
 )
 from antiphon.api.chat.wire import Tool as ToolResult
+from antiphon.api.toolset import MAX_NAME_CHARS
 from antiphon.errors import MessageError
 from antiphon.model.content import (
     DeveloperContent,
@@ -74,9 +75,6 @@ EFFORTS: Final = {
     "max": ReasoningEffort.HIGH,
 }
 """OpenAI's efforts → gpt-oss's three: the nearest one it was trained on."""
-
-MAX_NAME_CHARS: Final = 128
-"""Longest tool name accepted. OpenAI allows 64."""
 
 MAX_KNOWN_BYTES: Final = 1 << 16
 KNOWN_DEVELOPERS: Final = 64

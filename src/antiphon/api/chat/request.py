@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -19,46 +18,35 @@ from antiphon.api.chat.choice import read_choice
 from antiphon.api.chat.conversation import EFFORTS
 from antiphon.api.chat.history import History
 from antiphon.api.chat.output import Output, read_output
-from antiphon.api.chat.sampling import read_logprobs, read_max_tokens, read_sampling, read_stop
-from antiphon.api.chat.tools import Toolset, read_tools
+from antiphon.api.chat.sampling import read_logprobs, read_max_tokens
+from antiphon.api.chat.tools import read_tools
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.policy import PromptPolicy, Visibility
+from antiphon.api.prompt import (
+    NO_THOUGHT,
+    VERBOSITY,
+    developer_message,
+    system_message,
+    verbosity_line,
+)
+from antiphon.api.sampling import read_sampling, read_stop
 from antiphon.api.turn import TurnRequest
 from antiphon.errors import MessageError
-from antiphon.model.content import (
-    DEFAULT_IDENTITY,
-    DEFAULT_KNOWLEDGE_CUTOFF,
-    ChannelConfig,
-    DeveloperContent,
-    ReasoningEffort,
-    SystemContent,
-)
+from antiphon.model.content import ReasoningEffort, SystemContent
 from antiphon.model.json import decode_as
 from antiphon.model.message import Conversation, Message
 
 __all__ = ["VERBOSITY", "ChatRequest", "decode_chat"]
 
-VERBOSITY: Final = {
-    "low": "Keep your answers short: say what was asked for and nothing more.",
-    "medium": "",
-    "high": "Answer at length: explain your reasons, and give details and examples.",
-}
-"""What ``verbosity`` adds to the instructions."""
-
 MAX_IGNORED: Final = 64
 """Most names listed as ignored."""
 MAX_IGNORED_CHARS: Final = 80
-KNOWN_DEVELOPERS: Final = 64
-MAX_KNOWN_BYTES: Final = 1 << 17
-"""So many developer messages of at most so many bytes are kept: agents repeat theirs."""
 MAX_MENDED_BYTES: Final = 1 << 22
 """Larger bodies are not searched for halves of characters."""
 
 _DECODER: Final = msgspec.json.Decoder(ChatBody)
 _KEYS: Final[msgspec.json.Decoder[Iterable[str]]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NO_THOUGHT: Final = frozenset({"none", "minimal"})
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_NO_DEVELOPER: Final = DeveloperContent()
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +134,9 @@ def _read(
     history = History(out, tools.names, policy)
     instructions, start = history.leading(wire.messages)
     instructions += _added_instructions(wire, output)
-    developer = _developer("\n\n".join(instructions) if instructions else None, tools, output)
+    developer = developer_message(
+        "\n\n".join(instructions) if instructions else None, tools, output
+    )
     out.append(_NOTHING)
     if developer is not None:
         out.append(developer)
@@ -154,8 +144,10 @@ def _read(
     if effort is None:
         effort, think = history.effort, True
     if effort is None:
-        effort, think = EFFORTS[policy.effort], policy.effort not in _NO_THOUGHT
-    out[0] = _system(_identity(wire) or policy.identity, policy.knowledge_cutoff, effort, date)
+        effort, think = EFFORTS[policy.effort], policy.effort not in NO_THOUGHT
+    out[0] = system_message(
+        _identity(wire) or policy.identity, policy.knowledge_cutoff, effort, date
+    )
     max_tokens = read_max_tokens(wire, ignored)
     stop = read_stop(wire, policy.max_stop_strings, ignored)
     n = _choices(wire, policy)
@@ -246,7 +238,7 @@ def _effort(wire: ChatBody, policy: PromptPolicy) -> tuple[ReasoningEffort | Non
                     f"{field}: expected one of {', '.join(EFFORTS)}, got {value[:60]!r}",
                     field=field,
                 )
-            return effort, value not in _NO_THOUGHT
+            return effort, value not in NO_THOUGHT
     wanted = None
     if reasoning is not None and reasoning.enabled is not None:
         wanted = reasoning.enabled
@@ -254,7 +246,7 @@ def _effort(wire: ChatBody, policy: PromptPolicy) -> tuple[ReasoningEffort | Non
         wanted = template.enable_thinking
     if wanted is False:
         return ReasoningEffort.LOW, False
-    if wanted and policy.effort in _NO_THOUGHT:
+    if wanted and policy.effort in NO_THOUGHT:
         return ReasoningEffort.MEDIUM, True
     return None, True
 
@@ -271,16 +263,7 @@ def _identity(wire: ChatBody) -> str | None:
 
 
 def _added_instructions(wire: ChatBody, output: Output) -> list[str]:
-    added = []
-    if wire.verbosity is not None:
-        line = VERBOSITY.get(wire.verbosity)
-        if line is None:
-            raise MessageError(
-                f"verbosity: expected low, medium or high, got {wire.verbosity[:60]!r}",
-                field="verbosity",
-            )
-        added.append(line)
-    added.append(output.instruction)
+    added = [verbosity_line(wire.verbosity, "verbosity"), output.instruction]
     return [line for line in added if line]
 
 
@@ -289,34 +272,3 @@ def _choices(wire: ChatBody, policy: PromptPolicy) -> int:
     if n > policy.max_choices:
         raise MessageError(f"n: at most {policy.max_choices} choices, got {n}", field="n")
     return n
-
-
-@lru_cache(maxsize=64)
-def _system(
-    identity: str | None, cutoff: str | None, effort: ReasoningEffort, date: str | None
-) -> Message:
-    return Message.system(
-        SystemContent(
-            identity or DEFAULT_IDENTITY,
-            effort,
-            date,
-            cutoff or DEFAULT_KNOWLEDGE_CUTOFF,
-            ChannelConfig(),
-        )
-    )
-
-
-def _developer(instructions: str | None, tools: Toolset, output: Output) -> Message | None:
-    size = len(instructions or "") + tools.size + output.size
-    make = _known_developer if size <= MAX_KNOWN_BYTES else _new_developer
-    return make(instructions, tools, output)
-
-
-def _new_developer(instructions: str | None, tools: Toolset, output: Output) -> Message | None:
-    offered = dict(tools.namespaces) or None
-    content = DeveloperContent(instructions, offered, output.formats)
-    return None if content == _NO_DEVELOPER else Message.developer(content)
-
-
-# The same object each time, which the renderer's memo finds without looking into it.
-_known_developer = lru_cache(maxsize=KNOWN_DEVELOPERS)(_new_developer)
