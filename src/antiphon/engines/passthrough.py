@@ -6,7 +6,7 @@ knows it by another. The client's credentials stay here; the engine gets ours.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, Final
@@ -93,7 +93,7 @@ class Passed:
         self._response = response
         self._max_bytes = max_bytes
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises EngineError if it breaks off or is too large."""
         size = 0
         with _translated(self._name):

@@ -26,6 +26,8 @@ class Lifecycle:
         self.draining = False
         """Told to stop: what runs may finish, nothing new begins."""
         self.active = 0
+        self.drained: asyncio.Event = asyncio.Event()
+        """Set when ``draining`` begins."""
         self._expired: asyncio.Event = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -37,6 +39,7 @@ class Lifecycle:
     def drain(self, seconds: float) -> None:
         """Begin nothing new, and end in ``seconds`` what runs then. May be called again."""
         self.draining = True
+        self.drained.set()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expired.set)
@@ -44,6 +47,7 @@ class Lifecycle:
     def close(self) -> None:
         """End everything now."""
         self.draining = True
+        self.drained.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -53,15 +57,25 @@ class Lifecycle:
         """What ``work`` returns or raises. It is cancelled, and has ended, when this raises
         ClientGoneError because the client left, or ApiError 503 because the server stops.
         """
+        return await self.run_until(_disconnect(receive), work)
+
+    async def run_until(
+        self, gone: Coroutine[Any, Any, None] | None, work: Coroutine[Any, Any, _T]
+    ) -> _T:
+        """As `run`; the client has left when ``gone`` returns. None: there is nobody who could."""
         if self.draining:
             work.close()
+            if gone is not None:
+                gone.close()
             raise _stopping()
         self.active += 1
         task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(_disconnect(receive))
         expired = asyncio.ensure_future(self._expired.wait())
+        waits: list[asyncio.Future[Any]] = [task, expired]
+        if gone is not None:
+            waits.append(asyncio.ensure_future(gone))
         try:
-            await asyncio.wait((task, gone, expired), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
             if expired.done():
@@ -69,9 +83,9 @@ class Lifecycle:
             raise ClientGoneError
         finally:
             self.active -= 1
-            for each in (task, gone, expired):
+            for each in waits:
                 each.cancel()
-            await asyncio.gather(task, gone, expired, return_exceptions=True)
+            await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -12,15 +12,12 @@ from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-__all__ = ["PING_SECONDS", "PONG_SECONDS", "SOCKET_HEAD_SECONDS", "GuardedSocket"]
+__all__ = ["PING_SECONDS", "PONG_SECONDS", "GuardedSocket"]
 
 PING_SECONDS: Final = 20.0
 """A ping is sent so often."""
 PONG_SECONDS: Final = 20.0
 """A client that has not answered one by then is gone."""
-SOCKET_HEAD_SECONDS: Final = 15.0
-"""The answer to an upgrade takes no longer."""
-
 _QUIET: Final = logging.getLogger("antiphon.websocket")
 _QUIET.setLevel(logging.CRITICAL)  # What a client does wrong is its own trouble, and our metrics'.
 
@@ -41,6 +38,11 @@ class GuardedSocket(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self.transport.abort()  # What is in the buffer will never be read.
+
+    def shutdown(self) -> None:
+        """The server stops: the application ends what it does, and says goodbye itself."""
+        if not self.handshake_complete or self.close_sent:
+            super().shutdown()
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
