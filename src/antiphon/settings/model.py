@@ -26,6 +26,7 @@ __all__ = [
     "ResponsesSettings",
     "ServerSettings",
     "Settings",
+    "StoreSettings",
     "TurnSettings",
     "VisibilitySettings",
 ]
@@ -105,6 +106,28 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Most bytes remembered, over all keys."""
     entry_bytes: Positive = 1024 * 1024
     """Most bytes remembered for one tool call."""
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where responses, conversations and what workers share are kept. docs/store.md."""
+
+    url: str = "sqlite"
+    """``sqlite``: a file in the user's data folder; ``sqlite:FILE``; ``postgresql://…`` (the extra
+    ``postgres``); ``memory``: nothing outlives the process."""
+    ttl: Annotated[float, Meta(ge=0)] = 30.0
+    """Days for which responses, and conversations that get no more items, are kept; 0: for ever."""
+    bytes: Positive | None = None
+    """So large, the store takes nothing new; in memory, what was not used for longest goes instead.
+    Default: 10 GiB; in memory 1 GiB."""
+    sync: Literal["normal", "full"] = "normal"
+    """What a SQLite file survives: ``normal``, the end of the process at any moment; ``full``, also
+    the machine losing power, at the price of a flush of the disk for each write."""
+    key_file: str | None = None
+    """Encrypt what is kept with the keys in this file, which is made if there is none."""
+    seal_file: str | None = None
+    """Keys for what clients carry for us (``encrypted_content``); gateways that serve the same
+    clients share the file. Default: seal-keys.json in the user's data folder; with the store in
+    memory, keys that end with the process."""
 
 
 class TurnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -290,6 +313,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     memory: MemorySettings = MemorySettings()
+    store: StoreSettings = StoreSettings()
     turn: TurnSettings = TurnSettings()
     prompt: PromptSettings = PromptSettings()
     visibility: VisibilitySettings = VisibilitySettings()

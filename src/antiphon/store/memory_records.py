@@ -11,9 +11,8 @@ from typing import Final
 from antiphon.errors import StoreError
 from antiphon.store.records import UNFINISHED, Item, Kind, Order, Record
 
-__all__ = ["MAX_BYTES", "MemoryRecords"]
+__all__ = ["MemoryRecords"]
 
-MAX_BYTES: Final = 1024 * 1024 * 1024
 _RECORD_BYTES: Final = 1_000
 _PART_BYTES: Final = 150
 """What a record, an item or an event costs beside its text."""
@@ -38,7 +37,7 @@ class _Entry:
 class MemoryRecords:
     """A `RecordStore` for one process. ``now`` is in Unix seconds."""
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, max_bytes: int = 1024**3, now: Callable[[], float] = time.time) -> None:
         self._max_bytes = max_bytes
         self._now = now
         self._bytes = 0

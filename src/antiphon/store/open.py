@@ -23,6 +23,9 @@ __all__ = ["FILE_NAME", "SEAL_FILE_NAME", "Keeper", "Stores", "open_stores", "sq
 
 FILE_NAME: Final = "antiphon.db"
 SEAL_FILE_NAME: Final = "seal-keys.json"
+MEMORY_BYTES: Final = 1024**3
+DATABASE_BYTES: Final = 10 * 1024**3
+"""``store.bytes`` where it is not set."""
 PRUNE_SECONDS: Final = 3600.0
 """How often old records are looked for."""
 _DAY: Final = 86_400
@@ -97,12 +100,13 @@ def open_stores(settings: Settings, environ: Mapping[str, str]) -> Stores:
     if chosen.url == "memory":
         return Stores(
             MemoryStore(max_bytes=settings.memory.bytes),
-            MemoryRecords(max_bytes=chosen.bytes),
+            MemoryRecords(max_bytes=chosen.bytes or MEMORY_BYTES),
             sealer,
             keeper=None,
             ttl_days=chosen.ttl,
         )
     cipher = row_cipher(settings)
+    max_bytes = chosen.bytes or DATABASE_BYTES
     if chosen.url.startswith(("postgresql://", "postgres://")):
         from antiphon.store.postgres.pool import Postgres
         from antiphon.store.postgres.records import PostgresRecords
@@ -111,7 +115,7 @@ def open_stores(settings: Settings, environ: Mapping[str, str]) -> Stores:
         pool = Postgres(chosen.url, cipher=cipher)
         return Stores(
             PostgresState(pool, max_bytes=settings.memory.bytes, cipher=cipher),
-            PostgresRecords(pool, max_bytes=chosen.bytes, cipher=cipher),
+            PostgresRecords(pool, max_bytes=max_bytes, cipher=cipher),
             sealer,
             keeper=pool,
             ttl_days=chosen.ttl,
@@ -123,7 +127,7 @@ def open_stores(settings: Settings, environ: Mapping[str, str]) -> Stores:
     database = Database(sqlite_path(chosen.url, environ), sync=chosen.sync, cipher=cipher)
     return Stores(
         SqliteState(database, max_bytes=settings.memory.bytes, cipher=cipher),
-        SqliteRecords(database, max_bytes=chosen.bytes, cipher=cipher),
+        SqliteRecords(database, max_bytes=max_bytes, cipher=cipher),
         sealer,
         keeper=database,
         ttl_days=chosen.ttl,
