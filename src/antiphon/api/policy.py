@@ -31,6 +31,8 @@ class PromptPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Images, audio and files that are not text: a 400, or a fixed line in their place."""
     strict_parameters: bool = False
     """Refuse what has no effect here, instead of naming it as ignored."""
+    summaries: bool = False
+    """Whether the server can make summaries of reasoning."""
     max_choices: int = 8
     """Largest ``n``."""
     max_stop_strings: int = 16

@@ -6,9 +6,6 @@ an error that names it. What is passed over is listed in `ChatRequest.ignored`.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -29,24 +26,16 @@ from antiphon.api.prompt import (
     system_message,
     verbosity_line,
 )
+from antiphon.api.reading import decode_body, listed
 from antiphon.api.sampling import read_sampling, read_stop
 from antiphon.api.turn import TurnRequest
 from antiphon.errors import MessageError
 from antiphon.model.content import ReasoningEffort, SystemContent
-from antiphon.model.json import decode_as
 from antiphon.model.message import Conversation, Message
 
 __all__ = ["VERBOSITY", "ChatRequest", "decode_chat"]
 
-MAX_IGNORED: Final = 64
-"""Most names listed as ignored."""
-MAX_IGNORED_CHARS: Final = 80
-MAX_MENDED_BYTES: Final = 1 << 22
-"""Larger bodies are not searched for halves of characters."""
-
 _DECODER: Final = msgspec.json.Decoder(ChatBody)
-_KEYS: Final[msgspec.json.Decoder[Iterable[str]]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,34 +77,10 @@ def decode_chat(
     Raises ApiError naming the parameter that is wrong, by its path.
     """
     try:
-        wire, keys = _decode(body)
+        wire, keys = decode_body(_DECODER, body)
         return _read(wire, keys, policy, date, tenant)
     except MessageError as error:
         raise as_api_error(error) from error
-
-
-def _decode(body: bytes) -> tuple[ChatBody, list[str]]:
-    try:
-        return decode_as(_DECODER, body), list(decode_as(_KEYS, body))
-    except MessageError as error:
-        mended = _without_halves(body) if error.field is None else None
-        if mended is None:
-            raise
-    return decode_as(_DECODER, mended), list(decode_as(_KEYS, mended))
-
-
-def _without_halves(body: bytes) -> bytes | None:
-    r"""The body with U+FFFD for every ``\ud800`` without its other half, or None.
-
-    Clients that cut a text in the middle of an emoji send such halves.
-    """
-    if len(body) > MAX_MENDED_BYTES or not _HALF.search(body):
-        return None
-    try:
-        text = json.dumps(json.loads(body), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return None
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def _read(
@@ -171,14 +136,7 @@ def _read(
         conversation_key=wire.prompt_cache_key,
     )
     _list_ignored(wire, ignored)
-    if ignored and policy.strict_parameters:
-        name = ignored[0].partition("=")[0]
-        raise ApiError(
-            f"{name[:MAX_IGNORED_CHARS]}: has no effect here, and this server refuses such"
-            " parameters",
-            param=name[:MAX_IGNORED_CHARS],
-            code="unsupported_parameter",
-        )
+    passed_over = listed(ignored, policy)
     options = wire.stream_options
     return ChatRequest(
         turn=turn,
@@ -188,7 +146,7 @@ def _read(
         include_usage=bool(options and options.include_usage),
         include_reasoning=_include_reasoning(wire),
         deprecated_functions=tools.deprecated,
-        ignored=tuple([name[:MAX_IGNORED_CHARS] for name in ignored[:MAX_IGNORED]]),
+        ignored=passed_over,
     )
 
 
