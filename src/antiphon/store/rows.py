@@ -13,6 +13,7 @@ from antiphon.store.text import original_text, stored_text
 
 __all__ = [
     "RecordRow",
+    "clamped",
     "events_from",
     "item_from",
     "item_row",
@@ -23,6 +24,8 @@ __all__ = [
     "reseal",
 ]
 
+_LARGEST: Final = 2**53
+"""What JSON can say exactly."""
 _PACK: Final = msgspec.msgpack.Encoder().encode
 _UNPACK: Final = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -87,6 +90,11 @@ def item_from(cipher: RowCipher, record: tuple[str, str, str], row: Sequence[Any
     """The item of a row of id, key and body."""
     id_, key, body = row
     return Item(original_text(id_), cipher.open(key, body, "items", "body", *record, id_))
+
+
+def clamped(after: int, limit: int) -> tuple[int, int]:
+    """Numbers from a client, so that a database can count with them."""
+    return max(-1, min(after, _LARGEST)), max(0, min(limit, _LARGEST))
 
 
 def missing(first: int, behind: int, rows: Iterable[Sequence[int]]) -> list[tuple[int, int]]:

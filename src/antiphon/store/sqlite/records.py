@@ -13,6 +13,7 @@ from antiphon.store.records import Item, Kind, Order, Record
 from antiphon.store.rows import (
     COLUMNS,
     RecordRow,
+    clamped,
     events_from,
     item_from,
     item_row,
@@ -241,9 +242,10 @@ class SqliteRecords:
                 " ORDER BY first",
                 (found[0], found[0], after + 1),
             )
-            return events_from(self._cipher, place, rows, after=after, limit=max(0, limit))
+            return events_from(self._cipher, place, rows, after=after, limit=limit)
 
         place = _place(tenant, "response", id)
+        after, limit = clamped(after, limit)
         return await self._database.read(read)
 
     async def unfinished(self, owner: str | None) -> Sequence[tuple[str, Record]]:

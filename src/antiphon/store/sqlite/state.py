@@ -15,7 +15,7 @@ from antiphon.store.buckets import poured
 from antiphon.store.encryption import RowCipher
 from antiphon.store.protocol import Bucket
 from antiphon.store.sqlite.database import Database
-from antiphon.store.text import stored_text
+from antiphon.store.text import stored_key
 
 __all__ = ["SqliteState"]
 
@@ -57,7 +57,7 @@ class SqliteState:
             ).fetchone()
             return None if row is None else self._cipher.open(*row, "state", "value", *place)
 
-        place = (space, stored_text(key))
+        place = (space, stored_key(key))
         return await self._database.read(read)
 
     async def put(self, space: str, key: str, value: bytes, *, ttl: float) -> None:
@@ -72,7 +72,7 @@ class SqliteState:
             self._sweep(db)
             self._make_room(db, size)
 
-        place = (space, stored_text(key))
+        place = (space, stored_key(key))
         size = len(space) + len(key) + len(value) + _ENTRY_BYTES
         if size > self._max_bytes:
             await self.delete(space, key)
@@ -81,7 +81,7 @@ class SqliteState:
 
     async def delete(self, space: str, key: str) -> None:
         def write(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM state WHERE space = ? AND name = ?", (space, stored_text(key)))
+            db.execute("DELETE FROM state WHERE space = ? AND name = ?", (space, stored_key(key)))
 
         await self._database.write(write)
 
@@ -92,7 +92,7 @@ class SqliteState:
             done = db.execute(
                 "INSERT INTO claims (space, name, ends) VALUES (?, ?, ?)"
                 " ON CONFLICT (space, name) DO UPDATE SET ends = excluded.ends WHERE ends <= ?",
-                (space, stored_text(key), now + ttl, now),
+                (space, stored_key(key), now + ttl, now),
             )
             return done.rowcount > 0
 
@@ -124,7 +124,7 @@ class SqliteState:
             )
             return bucket
 
-        place = (space, stored_text(key))
+        place = (space, stored_key(key))
         return await self._database.write(write)
 
     async def aclose(self) -> None:

@@ -1,0 +1,1 @@
+"""Records and state in PostgreSQL, for gateways on several machines."""
