@@ -82,3 +82,12 @@ def llama_server(tiny_model_path: Path) -> Any:
 
     with LlamaServer(tiny_model_path, context=4096, parallel=2, threads=1) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Any:
+    """A running PostgreSQL server: `new_database()` gives the URL of an empty database."""
+    from tests.store.postgres_server import postgres_server
+
+    with postgres_server() as server:
+        yield server

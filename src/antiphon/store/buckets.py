@@ -18,7 +18,7 @@ def poured(
 ) -> Bucket:
     """A bucket that held ``level`` so many seconds ago, after `StateStore.take`."""
     level = min(capacity, level + max(0.0, elapsed) * per_second)
-    granted = debt or amount <= level
+    granted = debt or amount < 0 or amount <= level
     if granted:
         level = min(capacity, level - amount)
     wait = 0.0 if granted else (amount - level) / per_second

@@ -10,6 +10,7 @@ from typing import Final
 
 from antiphon.errors import StoreError
 from antiphon.store.records import UNFINISHED, Item, Kind, Order, Record
+from antiphon.store.rows import clamped
 
 __all__ = ["MemoryRecords"]
 
@@ -168,6 +169,7 @@ class MemoryRecords:
         found: list[bytes] = []
         if entry is None:
             return found
+        after, limit = clamped(after, limit)
         for number in range(after + 1, after + 1 + limit):
             event = entry.events.get(number)
             if event is None:

@@ -24,13 +24,13 @@ _REFILLED: Final = (
     "least($4::double precision, old.level"
     " + greatest(0, excluded.since - old.since) * $5::double precision)"
 )
-_GRANTED: Final = f"($6::boolean OR $3::double precision <= {_REFILLED})"
+_GRANTED: Final = f"($6::boolean OR $3::double precision < 0 OR $3 <= {_REFILLED})"
 _TAKE: Final = (
     "INSERT INTO antiphon_buckets AS old (space, name, level, since, full_at, granted)"  # noqa: S608
     " SELECT $1, $2, CASE WHEN fresh.granted THEN least($4, $4 - $3) ELSE $4 END, fresh.now,"
     " fresh.now + CASE WHEN fresh.granted THEN greatest(0, $3) ELSE 0 END / $5, fresh.granted"
     f" FROM (SELECT {_NOW.format('$7')} AS now,"
-    " ($6::boolean OR $3::double precision <= $4::double precision) AS granted) AS fresh"
+    " ($6::boolean OR $3::double precision < 0 OR $3 <= $4::double precision) AS granted) AS fresh"
     f" ON CONFLICT (space, name) DO UPDATE SET granted = {_GRANTED},"
     f" level = CASE WHEN {_GRANTED} THEN least($4, {_REFILLED} - $3) ELSE {_REFILLED} END,"
     " since = greatest(old.since, excluded.since),"
