@@ -25,6 +25,7 @@ from antiphon.api.responses.choice import read_choice
 from antiphon.api.responses.conversation import ItemTranslation, Unseal
 from antiphon.api.responses.echo import echo_of
 from antiphon.api.responses.items import PlacedItem, place, split_items
+from antiphon.api.responses.metadata import check_metadata
 from antiphon.api.responses.text import read_format
 from antiphon.api.responses.tools import read_tools
 from antiphon.api.sampling import read_sampling, read_stop
@@ -40,6 +41,7 @@ __all__ = [
     "References",
     "ResponsesRequest",
     "decode_response_request",
+    "placed_items",
     "references",
 ]
 
@@ -57,11 +59,6 @@ INCLUDE: Final = frozenset(
 )
 """What ``include`` may name. What belongs to tools that are not here never occurs."""
 SUMMARIES: Final = frozenset({"auto", "concise", "detailed"})
-
-MAX_METADATA: Final = 16
-MAX_METADATA_KEY: Final = 64
-MAX_METADATA_VALUE: Final = 512
-"""OpenAI's limits of ``metadata``: pairs, characters of a key, characters of a value."""
 
 _DECODER: Final = msgspec.json.Decoder(ResponsesBody)
 _NOTHING: Final = Message.system(SystemContent())
@@ -198,6 +195,32 @@ def decode_response_request(
         raise as_api_error(error) from error
 
 
+def placed_items(first: References, past: Past) -> tuple[list[PlacedItem], list[PlacedItem]]:
+    """The request's own items, references followed; and all, with what came before.
+
+    Raises ApiError for a reference to what is not there.
+    """
+    own = [
+        _referenced(item, past) if item.type == "item_reference" else item
+        for item in first.items or ()
+    ]
+    return own, [place(raw, f"previous[{i}]") for i, raw in enumerate(past.items)] + own
+
+
+def _referenced(item: PlacedItem, past: Past) -> PlacedItem:
+    name = item.read.id or ""
+    raw = past.referenced.get(name)
+    if raw is None:
+        raise ApiError(
+            f"{item.where}.id: there is no item {name[:80]!r} here; only items of stored responses"
+            " and conversations are kept",
+            status=404,
+            param=f"{item.where}.id",
+            code="item_not_found",
+        )
+    return place(raw, item.where)
+
+
 class _Reader:
     """The second pass."""
 
@@ -309,29 +332,11 @@ class _Reader:
 
     def _items(self) -> tuple[tuple[bytes, ...], list[PlacedItem]]:
         """The request's own items as they are kept, and all items with what came before."""
-        first, past = self._first, self._past
-        own = [
-            self._referenced(item) if item.type == "item_reference" else item
-            for item in first.items or ()
-        ]
-        before = [place(raw, f"previous[{i}]") for i, raw in enumerate(past.items)]
-        if not own and not before and not self._counting:
-            what = "is missing" if first.items is None else "must not be empty"
+        own, items = placed_items(self._first, self._past)
+        if not items and not self._counting:
+            what = "is missing" if self._first.items is None else "must not be empty"
             raise MessageError(f"input: {what}", field="input")
-        return tuple([item.raw for item in own]), before + own
-
-    def _referenced(self, item: PlacedItem) -> PlacedItem:
-        name = item.read.id or ""
-        raw = self._past.referenced.get(name)
-        if raw is None:
-            raise ApiError(
-                f"{item.where}.id: there is no item {name[:80]!r} here; only items of stored"
-                " responses and conversations are kept",
-                status=404,
-                param=f"{item.where}.id",
-                code="item_not_found",
-            )
-        return place(raw, item.where)
+        return tuple([item.raw for item in own]), items
 
     def _added_instructions(self, output: Output) -> list[str]:
         """What other parameters say in words."""
@@ -414,25 +419,3 @@ class _Reader:
                 ignored.append("reasoning.mode")
         if wire.stream_options is not None and wire.stream_options.include_obfuscation:
             ignored.append("stream_options.include_obfuscation")
-
-
-def check_metadata(given: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Raises MessageError if there is too much of it."""
-    if not given:
-        return {}
-    if len(given) > MAX_METADATA:
-        raise MessageError(
-            f"metadata: has {len(given)} entries, the limit is {MAX_METADATA}", field="metadata"
-        )
-    for key, value in given.items():
-        if len(key) > MAX_METADATA_KEY:
-            raise MessageError(
-                f"metadata: a key has {len(key)} characters, the limit is {MAX_METADATA_KEY}",
-                field="metadata",
-            )
-        if len(value) > MAX_METADATA_VALUE:
-            raise MessageError(
-                f"metadata.{key}: has {len(value)} characters, the limit is {MAX_METADATA_VALUE}",
-                field=f"metadata.{key}",
-            )
-    return given
