@@ -54,13 +54,16 @@ class RowCipher:
         if stored is None:
             if self.ring is None:
                 return None
-            key = self.key()
-            return key.encode("ascii") + b":" + self.seal(key, b"", "witness")
+            return self.new_witness(self.key())
         if self.ring is None:
             raise StoreError("the store is encrypted, and store.key_file is not set")
         name, _, sealed = stored.partition(b":")
         self.open(name.decode("ascii"), sealed, "witness")
         return stored
+
+    def new_witness(self, key: str) -> bytes:
+        """Proof that rows are sealed with ``key``."""
+        return key.encode("ascii") + b":" + self.seal(key, b"", "witness")
 
     def _secret(self, key: str) -> bytes:
         found = None if self.ring is None else self.ring.find(key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import secrets
 import threading
 import time
@@ -20,7 +21,7 @@ from antiphon.errors import StoreError
 from antiphon.settings import private_file
 from antiphon.store.aead import SECRET_BYTES
 
-__all__ = ["ID_BYTES", "FileKeyRing", "KeyRing", "MemoryKeyRing", "SecretKey"]
+__all__ = ["CHECK_SECONDS", "ID_BYTES", "FileKeyRing", "KeyRing", "MemoryKeyRing", "SecretKey"]
 
 ID_BYTES: Final = 4
 CHECK_SECONDS: Final = 1.0
@@ -117,7 +118,7 @@ class FileKeyRing:
     def find(self, id: str) -> SecretKey | None:
         found = _find(self._keys, id)
         if found is None:
-            self._look()
+            self._look(now=True)
             found = _find(self._keys, id)
         return found
 
@@ -150,10 +151,10 @@ class FileKeyRing:
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror or error}") from error
 
-    def _look(self) -> None:
+    def _look(self, *, now: bool = False) -> None:
         """Take over what another process has written. A file that is gone changes nothing."""
         with self._lock:
-            if self._clock() - self._checked < CHECK_SECONDS:
+            if not now and self._clock() - self._checked < CHECK_SECONDS:
                 return
             self._checked = self._clock()
             try:
@@ -163,11 +164,10 @@ class FileKeyRing:
 
     def _read(self) -> None:
         try:
+            if _stamp(self.path) == self._stamp:
+                return
             with self.path.open("rb") as file:
-                found = self.path.stat()
-                stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-                if stamp == self._stamp:
-                    return
+                stamp = _stamp(file.fileno())
                 data = file.read(MAX_FILE_BYTES + 1)
         except FileNotFoundError:
             return
@@ -188,6 +188,11 @@ class _Line(msgspec.Struct):
 
 class _File(msgspec.Struct):
     keys: list[_Line]
+
+
+def _stamp(file: Path | int) -> tuple[int, ...]:
+    found = os.stat(file)  # noqa: PTH116 - of an open file as well
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _decode(data: bytes, path: Path) -> tuple[SecretKey, ...]:

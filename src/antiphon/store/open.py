@@ -13,6 +13,7 @@ from antiphon.settings.model import Settings
 from antiphon.settings.paths import data_directory
 from antiphon.store.encryption import RowCipher
 from antiphon.store.keyring import FileKeyRing, KeyRing, MemoryKeyRing
+from antiphon.store.maintenance import Maintenance
 from antiphon.store.memory import MemoryStore
 from antiphon.store.memory_records import MemoryRecords
 from antiphon.store.protocol import StateStore
@@ -50,13 +51,16 @@ class Stores:
         records: RecordStore,
         sealer: Sealer,
         *,
-        keeper: Keeper | None,
+        keeper: Keeper | None = None,
+        maintenance: Maintenance | None = None,
         ttl_days: float,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.state: Final = state
         self.records: Final = records
         self.sealer: Final = sealer
+        self.maintenance: Final = maintenance
+        """None: the store is in memory, and there is nothing to look at but from within."""
         self._keeper = keeper
         self._ttl_days = ttl_days
         self._now = now
@@ -102,12 +106,12 @@ def open_stores(settings: Settings, environ: Mapping[str, str]) -> Stores:
             MemoryStore(max_bytes=settings.memory.bytes),
             MemoryRecords(max_bytes=chosen.bytes or MEMORY_BYTES),
             sealer,
-            keeper=None,
             ttl_days=chosen.ttl,
         )
     cipher = row_cipher(settings)
     max_bytes = chosen.bytes or DATABASE_BYTES
     if chosen.url.startswith(("postgresql://", "postgres://")):
+        from antiphon.store.postgres.maintenance import PostgresMaintenance
         from antiphon.store.postgres.pool import Postgres
         from antiphon.store.postgres.records import PostgresRecords
         from antiphon.store.postgres.state import PostgresState
@@ -118,9 +122,11 @@ def open_stores(settings: Settings, environ: Mapping[str, str]) -> Stores:
             PostgresRecords(pool, max_bytes=max_bytes, cipher=cipher),
             sealer,
             keeper=pool,
+            maintenance=PostgresMaintenance(pool, cipher=cipher),
             ttl_days=chosen.ttl,
         )
     from antiphon.store.sqlite.database import Database
+    from antiphon.store.sqlite.maintenance import SqliteMaintenance
     from antiphon.store.sqlite.records import SqliteRecords
     from antiphon.store.sqlite.state import SqliteState
 
@@ -130,6 +136,7 @@ def open_stores(settings: Settings, environ: Mapping[str, str]) -> Stores:
         SqliteRecords(database, max_bytes=max_bytes, cipher=cipher),
         sealer,
         keeper=database,
+        maintenance=SqliteMaintenance(database, cipher=cipher),
         ttl_days=chosen.ttl,
     )
 

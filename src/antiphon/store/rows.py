@@ -21,7 +21,6 @@ __all__ = [
     "pack_events",
     "record_from",
     "record_row",
-    "reseal",
 ]
 
 _LARGEST: Final = 2**53
@@ -144,8 +143,3 @@ def events_from(
         if len(found) >= limit:
             return found[:limit]
     return found
-
-
-def reseal(cipher: RowCipher, old: str, new: str, data: bytes, *place: str) -> bytes:
-    """A cell under another key."""
-    return cipher.seal(new, cipher.open(old, data, *place), *place)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from antiphon.errors import StoreError
 from antiphon.store.encryption import RowCipher
+from antiphon.store.postgres.maintenance import SIZE
 from antiphon.store.postgres.pool import Postgres
 from antiphon.store.records import Item, Kind, Order, Record
 from antiphon.store.rows import (
@@ -56,12 +57,6 @@ _ADD_EVENTS: Final = (
     " AND coalesce((SELECT e.behind FROM antiphon_events AS e"
     " WHERE e.record = r.seq AND e.first < $5 ORDER BY e.first DESC LIMIT 1), 0) <= $4"
     " ON CONFLICT DO NOTHING RETURNING record"
-)
-_SIZE: Final = (
-    "SELECT (SELECT coalesce(sum(octet_length(body) + octet_length(extra)), 0)"
-    " FROM antiphon_records)"
-    " + (SELECT coalesce(sum(octet_length(body)), 0) FROM antiphon_items)"
-    " + (SELECT coalesce(sum(octet_length(events)), 0) FROM antiphon_events)"
 )
 
 _Place = tuple[str, str, str]
@@ -304,7 +299,7 @@ class PostgresRecords:
         if due and not self._measuring.locked():
             async with self._measuring:
                 start = self._clock()
-                row = await self._postgres.fetchrow(_SIZE)
+                row = await self._postgres.fetchrow(SIZE)
                 end = self._clock()
                 self._bytes = int(row[0]) if row is not None else 0
                 self._measure_at = end + max(MEASURE_SECONDS, _MEASURE_SHARE * (end - start))

@@ -23,6 +23,7 @@ from antiphon.store.rows import (
     record_row,
 )
 from antiphon.store.sqlite.database import Database
+from antiphon.store.sqlite.maintenance import used_bytes
 from antiphon.store.text import stored_text
 
 __all__ = ["SqliteRecords"]
@@ -294,11 +295,8 @@ class SqliteRecords:
         )
 
     def _check_room(self, db: sqlite3.Connection, *, new: bool = False) -> None:
-        (pages,) = db.execute("PRAGMA page_count").fetchone()
-        (free,) = db.execute("PRAGMA freelist_count").fetchone()
-        (size,) = db.execute("PRAGMA page_size").fetchone()
         limit = self._max_bytes if new else self._max_bytes + self._max_bytes // _RESERVE
-        if (pages - free) * size > limit:
+        if used_bytes(db) > limit:
             raise StoreError(
                 f"{self._database.path}: the store is full: it holds {self._max_bytes} bytes"
                 " (store.bytes)",
