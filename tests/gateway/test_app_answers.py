@@ -8,7 +8,7 @@ import pytest
 from tests.gateway.serving import Gate, Gateway, StepEngine, final, quick
 
 from antiphon.settings.model import PromptSettings, Settings
-from antiphon.store.memory import MemoryStore
+from antiphon.store.open import memory_stores
 from antiphon.vocab.control import CALL, CHANNEL, CONTROL_NAMES, END, MESSAGE, START
 from antiphon.vocab.tokenizer import default_tokenizer
 
@@ -134,7 +134,7 @@ def test_the_date_of_a_conversation_stays_while_it_lasts() -> None:
             return dt.datetime(2026, 3, self.day, tzinfo=dt.UTC)
 
     clock = Days()
-    with Gateway(StepEngine(final("Hi.")), clock=clock, store=MemoryStore()) as gateway:
+    with Gateway(StepEngine(final("Hi.")), clock=clock, stores=memory_stores(Settings())) as gateway:
 
         def prompt(*messages: tuple[str, str]) -> str:
             said = [{"role": role, "content": content} for role, content in messages]

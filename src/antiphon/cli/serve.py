@@ -7,6 +7,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_SHOWN: Final = {"engine", "model", "server.host", "server.port", "log.trace", "mode"}
+_SHOWN: Final = {
+    "engine",
+    "log.trace",
+    "mode",
+    "model",
+    "responses.reasoning_events",
+    "server.host",
+    "server.port",
+}
 """Settings with an option of their own in the help; the others are hidden there."""
 
 
@@ -75,12 +84,17 @@ def _parameter(path: str) -> str:
 @click.option(
     "--trace", metavar="FILE", help="Write every prompt and raw output, for 'antiphon inspect'."
 )
+@click.option(
+    "--reasoning-events",
+    type=click.Choice(["reasoning_text", "reasoning"]),
+    help="How Responses streams name reasoning: OpenAI's way (default), or Open Responses'.",
+)
 @click.option("--check", is_flag=True, help="Check the settings, say what they are, and end.")
 @_flags
 def serve(
     config: Path | None, assignments: tuple[str, ...], check: bool, **given: str | None
 ) -> None:
-    """Serve Chat Completions over any engine that runs gpt-oss.
+    """Serve Chat Completions and Responses over any engine that runs gpt-oss.
 
     \b
     Examples:
@@ -112,7 +126,12 @@ def serve(
 
 def _named(given: Mapping[str, str | None]) -> dict[str, str]:
     """Setting paths → values, from click's parameters."""
-    short = {"host": "server.host", "port": "server.port", "trace": "log.trace"}
+    short = {
+        "host": "server.host",
+        "port": "server.port",
+        "reasoning_events": "responses.reasoning_events",
+        "trace": "log.trace",
+    }
     return {
         short.get(name) or name.removeprefix("setting_").replace("__", "."): value
         for name, value in given.items()
@@ -166,12 +185,19 @@ async def _run(
     from antiphon.gateway.app import create_app
     from antiphon.gateway.logs import Log
     from antiphon.gateway.server import GatewayServer
+    from antiphon.store.open import open_stores
 
-    catalog = await Catalog.open(settings, progress=view.progress)
-    try:
+    stores = open_stores(settings, os.environ)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(stores.aclose)
+        await stores.start()
+        tending = asyncio.ensure_future(stores.tend())
+        stack.push_async_callback(_ended, tending)
+        catalog = await Catalog.open(settings, progress=view.progress)
+        stack.push_async_callback(catalog.aclose)
         log = Log(settings.log, sys.stderr)
         log.capture()
-        app = create_app(settings, catalog=catalog, read=read, log=log)
+        app = create_app(settings, catalog=catalog, stores=stores, read=read, log=log)
         services: Services = app.state.services
         reloads: deque[asyncio.Future[bool]] = deque(maxlen=8)
         server = GatewayServer(
@@ -188,5 +214,8 @@ async def _run(
             on_reload=lambda: reloads.append(asyncio.ensure_future(services.reload())),
         )
         await server.serve(sockets=[listener])
-    finally:
-        await catalog.aclose()
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -24,10 +24,10 @@ from antiphon.gateway.models import ModelRoute, ModelsRoute
 from antiphon.gateway.operator import operator_routes
 from antiphon.gateway.policy import make_policy
 from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
+from antiphon.gateway.responses.routes import response_routes
 from antiphon.gateway.services import Clock, Models, Services, random_id, system_clock
 from antiphon.settings.model import Settings
-from antiphon.store.memory import MemoryStore
-from antiphon.store.protocol import StateStore
+from antiphon.store.open import Stores, memory_stores
 
 __all__ = ["create_app"]
 
@@ -36,7 +36,7 @@ def create_app(
     settings: Settings | None = None,
     *,
     catalog: Models | None = None,
-    store: StateStore | None = None,
+    stores: Stores | None = None,
     policy: Policy | None = None,
     clock: Clock = system_clock,
     new_id: Callable[[], str] = random_id,
@@ -46,19 +46,21 @@ def create_app(
     """The gateway as an ASGI application.
 
     Without a ``catalog``, the one that the settings describe is opened at startup and closed at
-    the end; one that is given stays its maker's, and so does a ``store``. ``app.state.services``
-    has everything the routes work with. ``read`` makes the settings anew for a reload; ``log`` is
-    where log lines go, if not to stderr.
+    the end; one that is given stays its maker's, and so do ``stores``. Without those, everything is
+    kept in memory, whatever ``settings.store`` says (`antiphon.store.open.open_stores`).
+
+    ``app.state.services`` has everything the routes work with. ``read`` makes the settings anew for
+    a reload; ``log`` is where log lines go, if not to stderr.
 
     Raises SettingsError if the API keys or the trace file cannot be used.
     """
     settings = settings if settings is not None else Settings()
-    store = store or MemoryStore(max_bytes=settings.memory.bytes, clock=clock.monotonic)
+    stores = stores or memory_stores(settings, clock=clock.monotonic)
     services = Services(
         settings,
         catalog=catalog,
-        store=store,
-        policy=policy or make_policy(settings, store=store, clock=clock, read=read, log=log),
+        stores=stores,
+        policy=policy or make_policy(settings, store=stores.state, clock=clock, read=read, log=log),
         clock=clock,
         new_id=new_id,
     )
@@ -96,6 +98,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         Route("/ready", ReadyRoute(services), methods=["GET"]),
         Route("/openapi.json", OpenApiRoute(), methods=["GET"]),
     ]
+    routes += response_routes(services)
     routes += [Route(path, ProxyRoute(services), methods=["POST"]) for path in PASSED_ON]
     return [*routes, *operator_routes(services), *services.policy.routes()]
 

@@ -151,11 +151,15 @@ class GatewayPolicy:
     async def message(
         self, scope: Scope, context: RequestContext, size: int
     ) -> AsyncGenerator[None, None]:
-        self._gatekeeper.identify(scope, context)
         tokens = bind_request(context.request_id)
         try:
+            self._gatekeeper.identify(scope, context)
             await self._gatekeeper.charge(context, size)
             yield
+        except ApiError as error:
+            context.status = context.status or error.status
+            context.error = context.error or error.code
+            raise
         finally:
             unbind_request(tokens)
             if context.lease is not None:

@@ -6,7 +6,7 @@ import datetime as dt
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -14,10 +14,17 @@ from antiphon.engines.served import EngineHealth, ModelCard, Served
 from antiphon.gateway.dates import ConversationDates
 from antiphon.gateway.hooks import Policy
 from antiphon.gateway.lifecycle import Lifecycle
+from antiphon.gateway.responses.caretaker import Caretaker, owner_name
+from antiphon.gateway.responses.chain import ChainMemory, Chains
+from antiphon.gateway.responses.live import Running
 from antiphon.settings.effective import for_model
 from antiphon.settings.model import Settings
+from antiphon.store.open import Stores
 from antiphon.store.protocol import StateStore
+from antiphon.store.records import RecordStore
+from antiphon.store.sealing import Sealer
 from antiphon.turn.engine import TurnRunner
+from antiphon.turn.ordinary import OrdinaryRunner
 
 __all__ = ["Clock", "Models", "Services", "random_id", "system_clock"]
 
@@ -71,7 +78,7 @@ class Services:
         settings: Settings,
         *,
         catalog: Models | None,
-        store: StateStore,
+        stores: Stores,
         policy: Policy,
         clock: Clock,
         new_id: Callable[[], str],
@@ -79,13 +86,20 @@ class Services:
         self.settings = settings
         self._catalog = catalog
         self._opened: Models | None = None
-        self.store = store
+        self.store: Final[StateStore] = stores.state
+        self.records: Final[RecordStore] = stores.records
+        self.sealer: Final[Sealer] = stores.sealer
         self.policy = policy
         self.clock = clock
         self.new_id = new_id
         self.lifecycle = Lifecycle()
-        self.dates = ConversationDates(store, lambda: self.clock.now().date().isoformat())
+        self.dates = ConversationDates(self.store, lambda: self.clock.now().date().isoformat())
         self._runners: dict[int, tuple[Served, TurnRunner]] = {}
+        self.owner: Final = owner_name()
+        """Of the responses that are made here."""
+        self.running: Final = Running()
+        self.chains: Final = Chains(self.records, ChainMemory())
+        self._caretaker = Caretaker(self.records, self.store, self.running, self.owner)
 
     @property
     def catalog(self) -> Models:
@@ -95,14 +109,17 @@ class Services:
         return self._catalog
 
     async def open(self) -> None:
-        """Open the catalog, unless there is one."""
+        """Open the catalog, unless there is one. Raises StoreError if the store cannot be used."""
+        await self._caretaker.start()
         if self._catalog is None:
             from antiphon.engines.catalog import Catalog
 
             self._catalog = self._opened = await Catalog.open(self.settings)
 
     async def aclose(self) -> None:
-        """Close what `open` opened."""
+        """Close what `open` opened, when what runs in the background has ended."""
+        await self.running.finish()
+        await self._caretaker.aclose()
         if self._opened is not None:
             await self._opened.aclose()
             self._catalog = self._opened = None
@@ -125,6 +142,10 @@ class Services:
             self._runners.pop(next(iter(self._runners)))
         self._runners[id(served.engine)] = (served, runner)
         return runner
+
+    def ordinary(self, served: Served) -> OrdinaryRunner:
+        """The one that runs turns through the chat route of this model's engine."""
+        return OrdinaryRunner(served, settings=self.settings.turn, new_id=self.new_id)
 
     async def reload(self) -> bool:
         """Read settings and keys again, and serve by them from the next request on. False, and

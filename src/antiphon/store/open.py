@@ -20,7 +20,15 @@ from antiphon.store.protocol import StateStore
 from antiphon.store.records import RecordStore
 from antiphon.store.sealing import Sealer
 
-__all__ = ["FILE_NAME", "SEAL_FILE_NAME", "Keeper", "Stores", "open_stores", "sqlite_path"]
+__all__ = [
+    "FILE_NAME",
+    "SEAL_FILE_NAME",
+    "Keeper",
+    "Stores",
+    "memory_stores",
+    "open_stores",
+    "sqlite_path",
+]
 
 FILE_NAME: Final = "antiphon.db"
 SEAL_FILE_NAME: Final = "seal-keys.json"
@@ -91,6 +99,17 @@ class Stores:
         await self.state.aclose()
         if self._keeper is not None:
             await self._keeper.aclose()
+
+
+def memory_stores(settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> Stores:
+    """Everything in this process, and gone with it. Raises MissingExtraError."""
+    return Stores(
+        MemoryStore(max_bytes=settings.memory.bytes, clock=clock),
+        MemoryRecords(max_bytes=settings.store.bytes or MEMORY_BYTES),
+        Sealer(MemoryKeyRing()),
+        keeper=None,
+        ttl_days=settings.store.ttl,
+    )
 
 
 def open_stores(settings: Settings, environ: Mapping[str, str]) -> Stores:

@@ -145,11 +145,11 @@ class Running:
 
     def background(self, tenant: str | None = None) -> int:
         """How many run in the background: a tenant's, or all."""
-        return sum(
-            1
-            for live in self._live.values()
-            if live.task is not None and tenant in (None, live.tenant)
-        )
+        return sum(1 for live in self.in_background() if tenant in (None, live.tenant))
+
+    def in_background(self) -> list[Live]:
+        """Those that run in the background now."""
+        return [live for live in self._live.values() if live.task is not None]
 
     async def finish(self) -> None:
         """Wait for what runs in the background. It has been told to end."""

@@ -10,6 +10,8 @@ import msgspec
 from starlette.types import Scope
 
 from antiphon.api.errors import ApiError
+from antiphon.api.responses.conversations import list_body
+from antiphon.api.responses.stored import StoredItem
 from antiphon.store.records import Order
 
 __all__ = ["MAX_PAGE", "Page", "page_body", "query_of", "read_page", "value_of", "values_of"]
@@ -80,23 +82,8 @@ def read_page(query: Query, *, order: Order = "desc") -> Page:
 
 def page_body(found: Sequence[Entry], page: Page) -> bytes:
     """The JSON of a page. ``found`` has one entry more than asked for if there are more."""
-    shown = found[: page.limit]
-    first, last = (shown[0].id, shown[-1].id) if shown else ("", "")
-    more = b"true" if len(found) > page.limit else b"false"
-    data = b",".join(entry.body for entry in shown)
-    return b"".join(
-        (
-            b'{"object":"list","data":[',
-            data,
-            b'],"first_id":',
-            msgspec.json.encode(first),
-            b',"last_id":',
-            msgspec.json.encode(last),
-            b',"has_more":',
-            more,
-            b"}",
-        )
-    )
+    shown = [StoredItem(entry.id, entry.body) for entry in found[: page.limit]]
+    return list_body(shown, has_more=len(found) > page.limit)
 
 
 def _wrong(name: str, expected: str, given: str) -> ApiError:

@@ -22,6 +22,7 @@ from antiphon.api.turn import (
 from antiphon.codec.arguments import parse_arguments
 from antiphon.errors import EngineError
 from antiphon.model.message import Message
+from antiphon.model.tools import FUNCTIONS
 from antiphon.turn.custom_input import InputStream
 
 __all__ = ["MAX_ANSWER_CHARS", "ChatFolder"]
@@ -97,13 +98,12 @@ class ChatFolder:
     def __init__(self, request: TurnRequest, new_id: Callable[[], str]) -> None:
         self._request = request
         self._new_id = new_id
-        self._customs = {request.names.client(name) for name in request.custom_tools}
         self._kind: PartKind | None = None
         self._text: list[str] = []
         self._size = 0
         self._index: int | None = None
         self._id: str | None = None
-        self._name = ""
+        self._recipient = ""
         self._input: InputStream | None = None
         self._raw: list[str] = []
         self._calls = 0
@@ -170,12 +170,13 @@ class ChatFolder:
         if self._begins(call, function):
             self._close(out)
             self._kind, self._index, self._id = PartKind.CALL, call.index, call.id
-            self._name = function.name or ""
+            self._recipient = f"{FUNCTIONS}.{function.name or ''}"
             self._calls += 1
-            custom = self._name in self._customs
+            custom = self._recipient in self._request.custom_tools
             self._input = InputStream() if custom else None
+            name = self._request.names.client(self._recipient)
             call_id = call.id or f"call_{self._new_id()}"
-            out.append(PartStart(PartKind.CALL, call_id, self._name, custom))
+            out.append(PartStart(PartKind.CALL, call_id, name, custom))
         given = function.arguments
         if isinstance(given, dict):
             given = msgspec.json.encode(given).decode()
@@ -215,8 +216,7 @@ class ChatFolder:
         text = "".join(self._text)
         out.append(PartEnd(text, complete, arguments))
         if kind is PartKind.CALL:
-            recipient = self._request.names.recipient(self._name)
-            self._messages.append(Message.call(recipient, "".join(self._raw)))
+            self._messages.append(Message.call(self._recipient, "".join(self._raw)))
         elif kind is PartKind.REASONING:
             self._messages.append(Message.analysis(text))
         else:

@@ -12,9 +12,11 @@ from antiphon.api.turn import TurnRequest
 from antiphon.codec.grammar.plan import ToolMode
 from antiphon.model.content import DeveloperContent
 from antiphon.model.message import Message, Role
+from antiphon.model.tools import FUNCTIONS
 
 __all__ = ["chat_body"]
 
+_FUNCTIONS: Final = f"{FUNCTIONS}."
 _ENCODE: Final = msgspec.json.Encoder().encode
 _ANY_OBJECT: Final = {"type": "object"}
 
@@ -58,8 +60,7 @@ def chat_body(request: TurnRequest) -> bytes:
 
 
 def _tools(request: TurnRequest) -> list[dict[str, Any]]:
-    """Every tool that may be called, under the client's name."""
-    names = request.names
+    """Every tool that may be called, under its name in the prompt: engines want identifiers."""
     allowed = request.choice.names
     found = []
     for space in request.tools.values():
@@ -67,7 +68,7 @@ def _tools(request: TurnRequest) -> list[dict[str, Any]]:
             recipient = f"{space.name}.{tool.name}"
             if allowed is not None and not {recipient, tool.name} & set(allowed):
                 continue
-            function: dict[str, Any] = {"name": names.client(recipient)}
+            function: dict[str, Any] = {"name": tool.name}
             if tool.description:
                 function["description"] = tool.description
             function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
@@ -139,7 +140,7 @@ class _Messages:
                     "id": call_id,
                     "type": "function",
                     "function": {
-                        "name": self._request.names.client(message.recipient),
+                        "name": message.recipient.removeprefix(_FUNCTIONS),
                         "arguments": message.text,
                     },
                 }

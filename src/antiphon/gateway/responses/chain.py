@@ -1,0 +1,334 @@
+"""What a request builds on: the chain of previous responses, a conversation, items named by id.
+
+Each response keeps what it added, its own input and its output; a chain is read link by link and
+remembered, so that the next link of a chain served here costs one lookup.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from antiphon.api.errors import ApiError
+from antiphon.api.responses.items import PlacedItem, place
+from antiphon.api.responses.request import Past, References
+from antiphon.api.responses.wire import MessageItem, OutputItem
+from antiphon.gateway.responses.kept import not_found, read_beside
+from antiphon.store.records import UNFINISHED, Record, RecordStore
+
+__all__ = [
+    "ITEM_DIGITS",
+    "MAX_CONVERSATION_ITEMS",
+    "MAX_LINKS",
+    "Chain",
+    "ChainMemory",
+    "Chains",
+    "LocalChain",
+    "conversation_digest",
+    "output_items",
+]
+
+MAX_LINKS: Final = 10_000
+"""Longest chain of responses that is followed."""
+MAX_CONVERSATION_ITEMS: Final = 20_000
+"""Most items of a conversation that one request builds on."""
+KNOWN_CHAINS: Final = 4096
+KNOWN_BYTES: Final = 256 * 1024 * 1024
+"""So many chains, and so many bytes that they added, are remembered."""
+LOCAL_CHAINS: Final = 8
+"""Responses that a connection remembers for those that are not stored."""
+_PAGE: Final = 1000
+ITEM_DIGITS: Final = 5
+"""An item's id is its response's or conversation's, with another prefix, and so many digits: so an
+item that is named by its id alone is found."""
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """Everything said up to the end of a response."""
+
+    items: tuple[bytes, ...]
+    added: int
+    """Bytes that the last response added."""
+    key: str
+    """A digest of the first user message."""
+    size: int = 0
+    """Bytes of all items together."""
+
+    def and_then(self, added: Sequence[bytes], key: str) -> Chain:
+        """The chain one response longer."""
+        size = sum(map(len, added))
+        return Chain((*self.items, *added), size, self.key or key, self.size + size)
+
+
+EMPTY: Final = Chain((), 0, "")
+
+
+class ChainMemory:
+    """Chains of stored responses, the least recently used going first."""
+
+    def __init__(self, *, entries: int = KNOWN_CHAINS, max_bytes: int = KNOWN_BYTES) -> None:
+        self._entries = entries
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._chains: OrderedDict[tuple[str, str], Chain] = OrderedDict()
+
+    def get(self, tenant: str, id: str) -> Chain | None:
+        chain = self._chains.get((tenant, id))
+        if chain is not None:
+            self._chains.move_to_end((tenant, id))
+        return chain
+
+    def put(self, tenant: str, id: str, chain: Chain) -> None:
+        self.forget(tenant, id)
+        self._chains[tenant, id] = chain
+        self._bytes += _cost(chain)
+        while self._chains and (len(self._chains) > self._entries or self._bytes > self._max_bytes):
+            _, old = self._chains.popitem(last=False)
+            self._bytes -= _cost(old)
+
+    def forget(self, tenant: str, id: str) -> None:
+        chain = self._chains.pop((tenant, id), None)
+        if chain is not None:
+            self._bytes -= _cost(chain)
+
+
+class LocalChain:
+    """What one connection remembers: its last responses, stored or not."""
+
+    def __init__(self) -> None:
+        self._chains: OrderedDict[str, Chain] = OrderedDict()
+
+    def get(self, id: str) -> Chain | None:
+        return self._chains.get(id)
+
+    def put(self, id: str, chain: Chain) -> None:
+        self._chains[id] = chain
+        while len(self._chains) > LOCAL_CHAINS:
+            self._chains.popitem(last=False)
+
+    def forget(self, id: str) -> None:
+        self._chains.pop(id, None)
+
+
+class Chains:
+    """Fetches what requests build on."""
+
+    def __init__(self, records: RecordStore, memory: ChainMemory) -> None:
+        self._records = records
+        self._memory = memory
+
+    async def past(
+        self, tenant: str, first: References, local: LocalChain | None = None
+    ) -> tuple[Past, Chain]:
+        """What the request builds on. Raises ApiError for what is not there."""
+        chain = EMPTY
+        if first.previous_response_id is not None:
+            chain = await self.of(tenant, first.previous_response_id, local)
+        elif first.conversation is not None:
+            chain = await self._conversation(tenant, first.conversation)
+        if first.previous_response_id is not None or first.conversation is not None:
+            _check_outputs(first.items or (), chain)
+        referenced = await self._referenced(tenant, first.item_ids, chain)
+        return Past(items=chain.items, referenced=referenced, key=chain.key or None), chain
+
+    async def of(self, tenant: str, id: str, local: LocalChain | None = None) -> Chain:
+        """The chain that ends with a response. Raises ApiError 404."""
+        known = local.get(id) if local is not None else None
+        if known is not None:
+            return known
+        links: list[tuple[str, tuple[bytes, ...]]] = []
+        at: str | None = id
+        chain = EMPTY
+        while at is not None:
+            record = await self._records.get(tenant, "response", at)
+            if record is None:
+                raise _no_previous(at)
+            if record.status in UNFINISHED:
+                raise ApiError(
+                    f"Response '{at[:100]}' is not finished yet.",
+                    param="previous_response_id",
+                    code="previous_response_not_finished",
+                )
+            found = self._memory.get(tenant, at)
+            if found is not None:
+                chain = found
+                break
+            links.append((at, added_items(record)))
+            if len(links) > MAX_LINKS:
+                raise ApiError(
+                    f"the chain of responses is longer than {MAX_LINKS}",
+                    param="previous_response_id",
+                    code="invalid_value",
+                )
+            at = record.parent
+        for link, added in reversed(links):
+            chain = chain.and_then(added, "" if chain.key else items_digest(added))
+            if link == id:
+                self._memory.put(tenant, id, chain)
+        return chain
+
+    def remember(self, tenant: str, id: str, chain: Chain) -> None:
+        """A response was stored that ends this chain."""
+        self._memory.put(tenant, id, chain)
+
+    def forget(self, tenant: str, id: str) -> None:
+        """A response was deleted."""
+        self._memory.forget(tenant, id)
+
+    async def _conversation(self, tenant: str, id: str) -> Chain:
+        if await self._records.get(tenant, "conversation", id) is None:
+            raise not_found(id, "Conversation", "conversation")
+        items: list[bytes] = []
+        after: str | None = None
+        while True:
+            page = await self._records.items(
+                tenant, "conversation", id, after=after, limit=_PAGE, order="asc"
+            )
+            items += [item.body for item in page]
+            if len(items) > MAX_CONVERSATION_ITEMS:
+                raise ApiError(
+                    f"the conversation has more than {MAX_CONVERSATION_ITEMS} items",
+                    param="conversation",
+                    code="conversation_too_long",
+                )
+            if len(page) < _PAGE:
+                return Chain(tuple(items), 0, items_digest(items), sum(map(len, items)))
+            after = page[-1].id
+
+    async def _referenced(self, tenant: str, ids: Iterable[str], chain: Chain) -> dict[str, bytes]:
+        """Items that a request names, as far as there are such."""
+        found: dict[str, bytes] = {}
+        holders: dict[str, dict[str, bytes]] = {}
+        for id_ in dict.fromkeys(ids):
+            here = _find(chain.items, id_)
+            if here is None:
+                origin = id_.partition("_")[2][:-ITEM_DIGITS]
+                if origin and origin not in holders:
+                    holders[origin] = await self._held(tenant, origin)
+                here = holders.get(origin, {}).get(id_)
+            if here is not None:
+                found[id_] = here
+        return found
+
+    async def _held(self, tenant: str, origin: str) -> dict[str, bytes]:
+        """The items of the response or conversation that an item's id begins with."""
+        record = await self._records.get(tenant, "response", f"resp_{origin}")
+        if record is not None:
+            return {_id(raw): raw for raw in added_items(record)}
+        items = await self._records.items(
+            tenant, "conversation", f"conv_{origin}", after=None, limit=_PAGE, order="desc"
+        )
+        return {item.id: item.body for item in items}
+
+
+def added_items(record: Record) -> tuple[bytes, ...]:
+    """What a response added to its chain: its input and its output, hidden reasoning included."""
+    beside = read_beside(record)
+    hidden = _split(bytes(beside.output))
+    return (*_split(bytes(beside.input)), *(hidden or output_items(record.body)))
+
+
+def input_items(record: Record) -> tuple[bytes, ...]:
+    """A response's own input items."""
+    return _split(bytes(read_beside(record).input))
+
+
+class _Output(msgspec.Struct):
+    output: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Named(msgspec.Struct):
+    id: str | None = None
+
+
+_OUTPUT: Final = msgspec.json.Decoder(_Output)
+_ITEMS: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
+_NAMED: Final = msgspec.json.Decoder(_Named)
+
+
+def output_items(body: bytes) -> tuple[bytes, ...]:
+    """The JSON of each item of a response's output."""
+    return _split(bytes(_OUTPUT.decode(body).output))
+
+
+def _split(raw: bytes) -> tuple[bytes, ...]:
+    return tuple([bytes(item) for item in _ITEMS.decode(raw)]) if raw != b"null" else ()
+
+
+def _id(raw: bytes) -> str:
+    try:
+        return _NAMED.decode(raw).id or ""
+    except msgspec.MsgspecError:
+        return ""
+
+
+def _find(items: Sequence[bytes], id: str) -> bytes | None:
+    quoted = msgspec.json.encode(id)
+    return next((raw for raw in reversed(items) if quoted in raw and _id(raw) == id), None)
+
+
+def conversation_digest(items: Iterable[PlacedItem]) -> str:
+    """A digest of the first user message; empty without one."""
+    for item in items:
+        message = item.read.item
+        if isinstance(message, MessageItem) and message.role == "user":
+            content = message.content
+            text = content if isinstance(content, str) else msgspec.json.encode(content).decode()
+            return blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return ""
+
+
+def items_digest(items: Iterable[bytes]) -> str:
+    """The same, of items that have not been read."""
+    return conversation_digest(place(raw, "item") for raw in items if b'"user"' in raw)
+
+
+class _Call(msgspec.Struct):
+    call_id: Any = None
+
+
+_CALL: Final = msgspec.json.Decoder(_Call)
+
+
+def _check_outputs(items: Sequence[PlacedItem], chain: Chain) -> None:
+    """Each result belongs to a call: where the history is known, one without is a mistake."""
+    known: set[Any] | None = None
+    for placed in items:
+        item = placed.read.item
+        if not isinstance(item, OutputItem) or item.call_id is None:
+            continue
+        if known is None:
+            own = [other.raw for other in items if not isinstance(other.read.item, OutputItem)]
+            known = {_call_id(raw) for raw in (*chain.items, *own) if b'"call_id"' in raw}
+        if item.call_id not in known:
+            raise ApiError(
+                f"No tool call found for function call output with call_id {item.call_id[:200]}.",
+                param=f"{placed.where}.call_id",
+                code="tool_call_not_found",
+            )
+
+
+def _call_id(raw: bytes) -> Any:
+    try:
+        found = _CALL.decode(raw).call_id
+    except msgspec.MsgspecError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _cost(chain: Chain) -> int:
+    return chain.added + 8 * len(chain.items) + 500
+
+
+def _no_previous(id: str) -> ApiError:
+    return ApiError(
+        f"Previous response with id '{id[:200]}' not found.",
+        status=404,
+        type="not_found_error",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    )
