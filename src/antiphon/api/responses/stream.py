@@ -12,6 +12,7 @@ after the last of them: the two cannot differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
@@ -28,6 +29,7 @@ from antiphon.api.responses.output_item import (
 )
 from antiphon.api.responses.request import ResponsesRequest
 from antiphon.api.responses.sealed import pack_reasoning
+from antiphon.api.responses.summary import extract
 from antiphon.api.responses.usage import error_body, usage_body
 from antiphon.api.turn import (
     PartDelta,
@@ -122,12 +124,14 @@ class ResponseStream:
         visibility: Visibility = Visibility(),  # noqa: B008 - frozen
         dialect: ReasoningDialect = "reasoning_text",
         seal: Callable[[bytes], str] | None = None,
-        summarise: Callable[[str], str] | None = None,
+        summaries: bool = False,
     ) -> ResponseStream:
         """The stream that ``request`` asks for. ``id`` begins with ``resp_``.
 
-        ``seal`` makes ``encrypted_content`` and ``summarise`` a summary, where they are asked for.
+        ``seal`` makes ``encrypted_content``, and ``summaries`` allows summaries, where they are
+        asked for.
         """
+        wanted = request.summary if summaries else None
         return cls(
             id=id,
             created=created,
@@ -136,7 +140,7 @@ class ResponseStream:
             view=request.view(visibility),
             dialect=dialect,
             seal=seal if request.encrypted else None,
-            summarise=summarise if request.summary is not None else None,
+            summarise=None if wanted is None else partial(extract, wanted=wanted),
             logprobs=request.turn.logprobs is not None,
             namespaced=request.namespaced,
         )
