@@ -41,6 +41,8 @@ _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """So large a log is copied into the file …"""
 _LARGEST_LOG: Final = 256 * 1024 * 1024
 """… and for so large a one writes do wait, so that it cannot grow for ever under load."""
+_GIVE_BACK_PAGES: Final = 2_000
+"""Pages given back to the file system at once."""
 _CACHE_KIB: Final = 16 * 1024
 
 Result = TypeVar("Result")
@@ -71,6 +73,7 @@ class Database:
         self._sync = sync
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
+        self._room_to_give_back = False
         self._checkpointing = threading.Lock()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -119,6 +122,10 @@ class Database:
             raise StoreError(f"{self.path}: the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
+    def give_room_back(self) -> None:
+        """Let the file shrink by what an operation has deleted. For operations to call."""
+        self._room_to_give_back = True
+
     async def aclose(self) -> None:
         """Finish what was asked for, and close the file."""
         if not self._closed:
@@ -146,7 +153,7 @@ class Database:
             _tell(batch)
             if last:
                 return
-            self._tend_log()
+            self._tend_file()
 
     def _commit(self, batch: Sequence[_Job]) -> None:
         db = self._writer
@@ -183,8 +190,13 @@ class Database:
             return failure
         return error
 
-    def _tend_log(self) -> None:
-        """Have the log copied into the file when it has grown."""
+    def _tend_file(self) -> None:
+        """Give room back, and have the log copied into the file when it has grown."""
+        if self._room_to_give_back:
+            self._room_to_give_back = False
+            with contextlib.suppress(sqlite3.Error):
+                # `execute` would give one page back and stop.
+                self._writer.executescript(f"PRAGMA incremental_vacuum({_GIVE_BACK_PAGES})")
         try:
             size = self._log.stat().st_size
         except OSError:

@@ -30,8 +30,6 @@ __all__ = ["SqliteRecords"]
 
 EXPIRE_AT_ONCE: Final = 200
 """Records forgotten in one transaction, so that other writes come between."""
-_GIVE_BACK_PAGES: Final = 2_000
-"""Pages given back to the file system after each of those."""
 _RESERVE: Final = 10
 """One part in so many is kept for what belongs to records that are there."""
 
@@ -267,7 +265,7 @@ class SqliteRecords:
                 "DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE used < ? LIMIT ?)",
                 (before, EXPIRE_AT_ONCE),
             )
-            db.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK_PAGES})").fetchall()
+            self._database.give_room_back()
             return done.rowcount
 
         total = 0
