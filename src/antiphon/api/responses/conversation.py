@@ -110,15 +110,21 @@ class ItemTranslation(History):
     def translate_items(self, items: Sequence[PlacedItem], start: int) -> None:
         """Append the messages that those from ``start`` on make."""
         out = self.out
-        calling = _before_calls(items)
+        calling: list[bool] | None = None
         for at in range(start, len(items)):
             placed = items[at]
+            made = placed.read.made
+            if made is not None:
+                out.extend(made)
+                continue
             item, where = placed.read.item, placed.where
             if isinstance(item, MessageItem):
                 if item.role == "user":
                     out.append(Message(_USER, self.parts(item.content, f"{where}.content")))
                 elif item.role == "assistant":
-                    self._said(item, where, calling[at])
+                    if calling is None:
+                        calling = _before_calls(items)
+                    self._said(item, where, calling=calling[at])
                 elif item.role in _INSTRUCTORS:
                     if text := self._instruction(item, where):
                         out.append(Message(_DEVELOPER, (DeveloperContent(text),)))
@@ -165,7 +171,7 @@ class ItemTranslation(History):
             made.append(TextContent(text))
         return tuple(made)
 
-    def _said(self, item: MessageItem, where: str, calling: bool) -> None:
+    def _said(self, item: MessageItem, where: str, *, calling: bool) -> None:
         """A message of the assistant. ``calling``: a call follows in the same turn."""
         phase = item.phase
         if phase not in (None, "commentary", "final_answer"):

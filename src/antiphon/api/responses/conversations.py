@@ -94,7 +94,7 @@ def _checked(items: Sequence[msgspec.Raw]) -> tuple[bytes, ...]:
     checked = []
     for i, item in enumerate(items):
         raw = bytes(item)
-        if place(raw, f"items[{i}]").type == "item_reference":
+        if place(raw, "items", i).type == "item_reference":
             field = f"items[{i}].type"
             raise MessageError(f"{field}: a conversation keeps items, not references", field=field)
         checked.append(raw)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.api.chat.conversation import decode_field
+from antiphon.api.chat.conversation import TEXT_PARTS, decode_field
 from antiphon.api.responses.wire import (
     CallItem,
     CustomCallItem,
@@ -22,7 +22,9 @@ from antiphon.api.responses.wire import (
     SealedItem,
 )
 from antiphon.errors import MessageError
+from antiphon.model.content import TextContent
 from antiphon.model.json import decode_as
+from antiphon.model.message import Author, Message, Role
 
 __all__ = [
     "KINDS",
@@ -100,6 +102,9 @@ _INPUT: Final = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _DECODERS: Final = {name: msgspec.json.Decoder(kind) for name, kind in KINDS.items()}
 _OTHER: Final = msgspec.json.Decoder(OtherItem)
 _ENCODE: Final = msgspec.json.Encoder().encode
+_ASSISTANT: Final = Author(Role.ASSISTANT)
+_USER: Final = Author(Role.USER)
+_CHANNELS: Final = {"commentary": "commentary", "final_answer": "final"}
 
 
 class ItemRead(msgspec.Struct, frozen=True):
@@ -108,14 +113,23 @@ class ItemRead(msgspec.Struct, frozen=True):
     type: str
     id: str | None
     item: WireItem | Head
+    made: tuple[Message, ...] | None = None
+    """The messages that it makes, where they depend on nothing else. The same objects each time,
+    which the renderer's memo finds without looking into them."""
 
 
 class PlacedItem(msgspec.Struct, frozen=True):
-    """An item with its path in the request, its JSON, and what was read of it."""
+    """An item with its place in the request, its JSON, and what was read of it."""
 
-    where: str
+    list: str
+    at: int
     raw: bytes
     read: ItemRead
+
+    @property
+    def where(self) -> str:
+        """Its path."""
+        return f"{self.list}[{self.at}]"
 
     @property
     def type(self) -> str:
@@ -139,11 +153,12 @@ def split_items(raw: bytes) -> list[bytes] | None:
     return [bytes(item) for item in given]
 
 
-def place(raw: bytes, where: str) -> PlacedItem:
-    """Read the item that is at ``where``. Raises MessageError naming what is wrong in it."""
+def place(raw: bytes, list: str, at: int = 0) -> PlacedItem:
+    """Read one item of a list. Raises MessageError naming what is wrong in it, by its path."""
     try:
-        return PlacedItem(where, raw, read_item(raw))
+        return PlacedItem(list, at, raw, read_item(raw))
     except MessageError as error:
+        where = f"{list}[{at}]"
         field = f"{where}.{error.field}" if error.field else where
         message = str(error).removeprefix(f"{error.field}: ")
         raise MessageError(f"{field}: {message}", field=field) from error
@@ -168,7 +183,8 @@ def _read(raw: bytes) -> ItemRead:
     if decoder is not None:
         if kind == "item_reference" and not head.id:
             raise MessageError("id: is missing", field="id")
-        return ItemRead(kind, head.id, decode_as(decoder, raw))
+        item = decode_as(decoder, raw)
+        return ItemRead(kind, head.id, item, _made(item))
     if kind in TOLD:
         return ItemRead(kind, head.id, decode_as(_OTHER, raw))
     if kind in LEFT_OUT:
@@ -179,3 +195,31 @@ def _read(raw: bytes) -> ItemRead:
 
 
 _known = lru_cache(maxsize=KNOWN_ITEMS)(_read)
+
+
+def _made(item: Any) -> tuple[Message, ...] | None:
+    """What an item is in every request. None for what names tools, holds media or markup, is sealed
+    or depends on what follows it.
+    """
+    if isinstance(item, ReasoningItem):
+        texts = [part.text for part in item.content or () if part.text]
+        if not texts:
+            return None
+        return (Message(_ASSISTANT, tuple([TextContent(text) for text in texts]), "analysis"),)
+    if not isinstance(item, MessageItem) or item.content is None:
+        return None
+    if isinstance(item.content, str):
+        texts = [item.content]
+    else:
+        texts = []
+        for part in item.content:
+            if part.type not in TEXT_PARTS or part.text is None:
+                return None
+            texts.append(part.text)
+    parts = tuple([TextContent(text) for text in texts])
+    if item.role == "user":
+        return (Message(_USER, parts or (TextContent(""),)),)
+    channel = _CHANNELS.get(item.phase or "")
+    if item.role != "assistant" or channel is None or any("<" in text for text in texts):
+        return None
+    return (Message(_ASSISTANT, parts, channel),) if any(texts) else ()

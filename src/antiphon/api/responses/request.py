@@ -152,7 +152,7 @@ def references(body: bytes) -> References:
         raw = split_items(bytes(wire.input))
         items = None
         if raw is not None:
-            items = tuple([place(item, f"input[{i}]") for i, item in enumerate(raw)])
+            items = tuple([place(item, "input", i) for i, item in enumerate(raw)])
     except MessageError as error:
         raise as_api_error(error) from error
     return References(
@@ -204,7 +204,7 @@ def placed_items(first: References, past: Past) -> tuple[list[PlacedItem], list[
         _referenced(item, past) if item.type == "item_reference" else item
         for item in first.items or ()
     ]
-    return own, [place(raw, f"previous[{i}]") for i, raw in enumerate(past.items)] + own
+    return own, [place(raw, "previous", i) for i, raw in enumerate(past.items)] + own
 
 
 def _referenced(item: PlacedItem, past: Past) -> PlacedItem:
@@ -218,7 +218,7 @@ def _referenced(item: PlacedItem, past: Past) -> PlacedItem:
             param=f"{item.where}.id",
             code="item_not_found",
         )
-    return place(raw, item.where)
+    return place(raw, item.list, item.at)
 
 
 class _Reader:
