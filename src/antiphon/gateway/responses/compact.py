@@ -12,6 +12,7 @@ from antiphon.api.responses.compaction import Compaction, plan_compaction
 from antiphon.api.responses.conversations import compaction_body, input_tokens_body
 from antiphon.api.responses.request import decode_response_request, references
 from antiphon.api.responses.usage import param_of
+from antiphon.api.responses.window import pack_window, sealed_item
 from antiphon.api.turn import PartEnd, PartKind, PartStart, TurnEnd, TurnRequest, TurnUsage
 from antiphon.errors import AntiphonError
 from antiphon.gateway.body import read_json_body
@@ -19,7 +20,7 @@ from antiphon.gateway.chat import prompt_policy
 from antiphon.gateway.context import context_of
 from antiphon.gateway.errors import send_json
 from antiphon.gateway.hooks import watched
-from antiphon.gateway.responses.create import Opened, opened
+from antiphon.gateway.responses.create import Opened, opened, unpacked
 from antiphon.gateway.services import Services
 
 __all__ = ["CompactRoute", "InputTokensRoute"]
@@ -56,11 +57,14 @@ class CompactRoute:
 
     def _body(self, tenant: str, plan: Compaction, summary: str, usage: TurnUsage) -> bytes:
         services = self._services
-        output = plan.output(
-            summary,
-            new_id=services.new_id,
-            seal=lambda data: services.sealer.seal(tenant, data),
-        )
+
+        def seal(data: bytes) -> str:
+            return services.sealer.seal(tenant, data)
+
+        items = [*plan.before, *plan.after]
+        if plan.turn is not None:
+            items = [item.body for item in plan.output(summary, new_id=services.new_id, seal=seal)]
+        output = [sealed_item(seal(pack_window(items)), services.new_id)]
         created = int(services.clock.now().timestamp())
         return compaction_body(f"resp_{services.new_id()}", created, output, usage)
 
@@ -115,6 +119,7 @@ class InputTokensRoute:
         first = await asyncio.to_thread(references, body)
         served = services.catalog.find(first.model)
         context.model, context.engine = served.name, served.engine.name
+        first = unpacked(services, context.tenant, first)
         past, _ = await services.chains.past(context.tenant, first)
         policy = prompt_policy(services.settings, served, context)
         date = services.clock.now().date().isoformat() if services.settings.prompt.date else None

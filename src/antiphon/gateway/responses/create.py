@@ -9,6 +9,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Final
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api.chat.stream import DONE
@@ -21,7 +22,8 @@ from antiphon.api.responses.request import (
     references,
 )
 from antiphon.api.responses.stream import sse_frame
-from antiphon.api.responses.wire import MessageItem
+from antiphon.api.responses.window import expanded
+from antiphon.api.responses.wire import MessageItem, SealedItem
 from antiphon.engines.served import Served
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.chat import LARGE_BODY, MAX_ALIASES_LOGGED, prompt_policy
@@ -35,7 +37,15 @@ from antiphon.gateway.services import Services
 from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
 
-__all__ = ["DIALECT_HEADER", "CreateRoute", "Creation", "Opened", "opened", "send_followed"]
+__all__ = [
+    "DIALECT_HEADER",
+    "CreateRoute",
+    "Creation",
+    "Opened",
+    "opened",
+    "send_followed",
+    "unpacked",
+]
 
 DIALECT_HEADER: Final = "antiphon-reasoning-events"
 """``reasoning_text`` or ``reasoning``: how events of reasoning are named."""
@@ -114,6 +124,7 @@ async def opened(
         raise ApiError("model: is missing", param="model", code="missing_required_parameter")
     served = services.catalog.find(first.model)
     context.model, context.engine = served.name, served.engine.name
+    first = unpacked(services, context.tenant, first)
     past, chain = await services.chains.past(context.tenant, first, local)
     digest = chain.key or conversation_digest(first.items or ())
     conversation = _digest(first.body.prompt_cache_key) or digest
@@ -124,6 +135,14 @@ async def opened(
             context.tenant, conversation, continues=_continues(first, chain)
         )
     return Opened(served, first, past, chain, digest, date)
+
+
+def unpacked(services: Services, tenant: str, first: References) -> References:
+    """The request with what is inside compacted windows in their place."""
+    if first.items is None or not any(isinstance(i.read.item, SealedItem) for i in first.items):
+        return first
+    items = expanded(first.items, lambda text: services.sealer.open(tenant, text))
+    return msgspec.structs.replace(first, items=items)
 
 
 class Creation:
