@@ -38,7 +38,10 @@ COMMANDS: Final = {
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
     "keys": LazyCommand("antiphon.cli.keys:keys", "Make, list and revoke API keys."),
-    "store": LazyCommand("antiphon.cli.store:store", "Look at, prune and encrypt what is kept."),
+    "store": LazyCommand(
+        "antiphon.cli.store:store",
+        "Look at what a gateway keeps, forget what is old, encrypt it anew.",
+    ),
     "models": LazyCommand("antiphon.cli.models:models", "List, load and unload models."),
     "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
 }
