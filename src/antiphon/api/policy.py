@@ -29,6 +29,8 @@ class PromptPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """In place of gpt-oss's own."""
     on_media: OnMedia = "refuse"
     """Images, audio and files that are not text: a 400, or a fixed line in their place."""
+    responses_on_media: OnMedia = "placeholder"
+    """The same in the Responses API, whose clients resend screenshots with every request."""
     strict_parameters: bool = False
     """Refuse what has no effect here, instead of naming it as ignored."""
     summaries: bool = False

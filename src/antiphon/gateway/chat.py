@@ -27,6 +27,7 @@ from antiphon.gateway.opening import Opening, read_opening
 from antiphon.gateway.proxy import forward
 from antiphon.gateway.services import Services
 from antiphon.gateway.sse import EventStream
+from antiphon.gateway.stored_chat import keep_completion
 from antiphon.gateway.streaming import serve_events
 from antiphon.settings.model import Settings
 
@@ -72,7 +73,7 @@ class ChatRoute:
         aliased = request.turn.names.aliased
         if aliased:
             context.notes["aliased"] = dict(islice(aliased.items(), MAX_ALIASES_LOGGED))
-        work = _Work(services, context, served, request, len(body))
+        work = _Work(services, context, served, request, body)
         del body  # A stream may last for hours.
         if not request.stream:
             answer = await services.lifecycle.run(receive, work.answer())
@@ -112,22 +113,21 @@ class _Work:
         context: RequestContext,
         served: Served,
         request: ChatRequest,
-        size: int,
+        body: bytes,
     ) -> None:
         self._services = services
         self._context = context
         self._served = served
         self._request = request
-        self._size = size
+        self._size = len(body)
+        self._kept = body if request.store else b""
         self._id = f"chatcmpl-{services.new_id()}"
         self._created = int(services.clock.now().timestamp())
         self._visibility = visibility(services.settings, context)
 
     async def answer(self) -> bytes:
         """The JSON of the whole answer."""
-        fold = ChatFold.for_request(
-            self._request, id=self._id, created=self._created, visibility=self._visibility
-        )
+        fold = self._fold()
         services, context = self._services, self._context
         async with services.policy.admit(context, self._served, self._size):
             with watched(services.policy.watch(context, self._served)) as watch:
@@ -136,13 +136,33 @@ class _Work:
                         if events:
                             watch.events(index, events)
                             fold.feed(index, events)
+                if self._request.store:
+                    await self._keep(fold)
                 return with_transcript(fold.body(), watch)
+
+    def _fold(self) -> ChatFold:
+        return ChatFold.for_request(
+            self._request, id=self._id, created=self._created, visibility=self._visibility
+        )
+
+    async def _keep(self, fold: ChatFold) -> None:
+        """Raises StoreError."""
+        await keep_completion(
+            self._services.records,
+            self._context.tenant,
+            self._id,
+            self._created,
+            fold.body(),
+            metadata=self._request.metadata,
+            request=self._kept,
+        )
 
     async def stream(self, stream: EventStream) -> None:
         """The answer as events."""
         writer = ChatStream.for_request(
             self._request, id=self._id, created=self._created, visibility=self._visibility
         )
+        fold = self._fold() if self._request.store else None
         services, context = self._services, self._context
         async with services.policy.admit(context, self._served, self._size):
             with watched(services.policy.watch(context, self._served)) as watch:
@@ -151,9 +171,13 @@ class _Work:
                     async for index, events in batches:
                         if events:
                             watch.events(index, events)
+                            if fold is not None:
+                                fold.feed(index, events)
                             data = writer.feed(index, events)
                             if data:
                                 await stream.write(data)
+                if fold is not None:
+                    await self._keep(fold)
                 last = transcript_comment(watch) + writer.finish()
         await stream.end(last)
 
@@ -183,6 +207,7 @@ def prompt_policy(settings: Settings, served: Served, context: RequestContext) -
         identity=prompt.identity,
         knowledge_cutoff=prompt.knowledge_cutoff,
         on_media=prompt.on_media,
+        responses_on_media=settings.responses.on_media,
         strict_parameters=settings.strict_parameters,
         max_choices=settings.turn.choices,
         max_stop_strings=settings.turn.stop_strings,

@@ -202,6 +202,8 @@ class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Under which name reasoning is streamed: OpenAI's ``response.reasoning_text.*``, or Open
     Responses' ``response.reasoning.*``. The header ``antiphon-reasoning-events`` says it for one
     request."""
+    on_media: Literal["refuse", "placeholder"] = "placeholder"
+    """Images, audio and other files that are not text: a 400, or a fixed line in their place."""
     background: Positive = 32
     """Background responses that run or wait at a time; more are refused with 503."""
     background_per_key: Annotated[int, Meta(ge=0)] = 8

@@ -17,7 +17,7 @@ from antiphon.api.policy import PromptPolicy
 from antiphon.api.prompt import developer_message, system_message
 from antiphon.api.responses.conversation import ItemTranslation, Unseal
 from antiphon.api.responses.items import PlacedItem
-from antiphon.api.responses.request import Past, References, placed_items
+from antiphon.api.responses.request import Past, References, for_responses, placed_items
 from antiphon.api.responses.sealed import pack_compaction
 from antiphon.api.responses.stored import StoredItem, id_prefix, stored_items
 from antiphon.api.responses.wire import MessageItem
@@ -73,6 +73,7 @@ def plan_compaction(
     unseal: Unseal | None = None,
 ) -> Compaction:
     """Raises ApiError naming the parameter that is wrong."""
+    policy = for_responses(policy)
     try:
         if first.model is None:
             raise MessageError("model: is missing", field="model")

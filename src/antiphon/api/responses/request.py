@@ -41,6 +41,7 @@ __all__ = [
     "References",
     "ResponsesRequest",
     "decode_response_request",
+    "for_responses",
     "placed_items",
     "references",
 ]
@@ -195,6 +196,13 @@ def decode_response_request(
         raise as_api_error(error) from error
 
 
+def for_responses(policy: PromptPolicy) -> PromptPolicy:
+    """The policy with what holds for this API."""
+    if policy.on_media == policy.responses_on_media:
+        return policy
+    return msgspec.structs.replace(policy, on_media=policy.responses_on_media)
+
+
 def placed_items(first: References, past: Past) -> tuple[list[PlacedItem], list[PlacedItem]]:
     """The request's own items, references followed; and all, with what came before.
 
@@ -235,7 +243,7 @@ class _Reader:
     ) -> None:
         self._first = first
         self._wire = first.body
-        self._policy = policy
+        self._policy = for_responses(policy)
         self._past = past
         self._unseal = unseal
         self._counting = counting
