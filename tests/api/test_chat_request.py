@@ -251,14 +251,12 @@ def test_a_structured_answer_is_not_mixed_with_preambles():
 def test_unknown_and_ineffective_fields_are_accepted_and_named():
     request = read(
         mirostat=2,
-        store=True,
         web_search_options={},
         reasoning={"max_tokens": 100},
         stream_options={"include_obfuscation": True},
     )
     assert request.ignored == (
         "mirostat",
-        "store",
         "web_search_options",
         "reasoning.max_tokens",
         "stream_options.include_obfuscation",

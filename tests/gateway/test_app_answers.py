@@ -134,7 +134,9 @@ def test_the_date_of_a_conversation_stays_while_it_lasts() -> None:
             return dt.datetime(2026, 3, self.day, tzinfo=dt.UTC)
 
     clock = Days()
-    with Gateway(StepEngine(final("Hi.")), clock=clock, stores=memory_stores(Settings())) as gateway:
+    with Gateway(
+        StepEngine(final("Hi.")), clock=clock, stores=memory_stores(Settings())
+    ) as gateway:
 
         def prompt(*messages: tuple[str, str]) -> str:
             said = [{"role": role, "content": content} for role, content in messages]

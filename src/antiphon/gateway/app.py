@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from antiphon.gateway.chat import ChatRoute
 from antiphon.gateway.completions import CompletionsRoute
 from antiphon.gateway.errors import ErrorBoundary, http_error
 from antiphon.gateway.health import HealthRoute, OpenApiRoute, ReadyRoute
@@ -26,6 +25,7 @@ from antiphon.gateway.policy import make_policy
 from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
 from antiphon.gateway.responses.routes import response_routes
 from antiphon.gateway.services import Clock, Models, Services, random_id, system_clock
+from antiphon.gateway.stored_chat import ChatsRoute
 from antiphon.settings.model import Settings
 from antiphon.store.open import Stores, memory_stores
 
@@ -90,7 +90,7 @@ def _layers(services: Services) -> list[Middleware]:
 
 def _routes(services: Services) -> list[BaseRoute]:
     routes: list[BaseRoute] = [
-        Route("/v1/chat/completions", ChatRoute(services), methods=["POST"]),
+        Route("/v1/chat/completions", ChatsRoute(services), methods=["POST", "GET"]),
         Route("/v1/completions", CompletionsRoute(services), methods=["POST"]),
         Route("/v1/models", ModelsRoute(services), methods=["GET"]),
         Route("/v1/models/{model:path}", ModelRoute(services), methods=["GET"]),

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.api.chat.request import ChatRequest, decode_chat
 from antiphon.api.chat.response import ChatFold
+from antiphon.api.chat.stored import stored_completion, stored_messages
 from antiphon.api.chat.stream import ChatStream
 from antiphon.api.policy import PromptPolicy, Visibility
 from antiphon.api.turn import TurnEvent
@@ -27,9 +28,9 @@ from antiphon.gateway.opening import Opening, read_opening
 from antiphon.gateway.proxy import forward
 from antiphon.gateway.services import Services
 from antiphon.gateway.sse import EventStream
-from antiphon.gateway.stored_chat import keep_completion
 from antiphon.gateway.streaming import serve_events
 from antiphon.settings.model import Settings
+from antiphon.store.records import Item, Record
 
 __all__ = ["LARGE_BODY", "ChatRoute"]
 
@@ -146,16 +147,16 @@ class _Work:
         )
 
     async def _keep(self, fold: ChatFold) -> None:
-        """Raises StoreError."""
-        await keep_completion(
-            self._services.records,
-            self._context.tenant,
-            self._id,
-            self._created,
-            fold.body(),
-            metadata=self._request.metadata,
-            request=self._kept,
+        """Keep the completion with the messages it answers. Raises StoreError."""
+        record = Record(
+            kind="chat.completion",
+            id=self._id,
+            created=self._created,
+            status="completed",
+            body=stored_completion(fold.body(), self._request.metadata),
         )
+        messages = [Item(item.id, item.body) for item in stored_messages(self._kept, self._id)]
+        await self._services.records.put(self._context.tenant, record, messages)
 
     async def stream(self, stream: EventStream) -> None:
         """The answer as events."""

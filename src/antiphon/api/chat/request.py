@@ -6,7 +6,8 @@ an error that names it. What is passed over is listed in `ChatRequest.ignored`.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -27,6 +28,7 @@ from antiphon.api.prompt import (
     verbosity_line,
 )
 from antiphon.api.reading import decode_body, listed
+from antiphon.api.responses.metadata import check_metadata
 from antiphon.api.sampling import read_sampling, read_stop
 from antiphon.api.turn import TurnRequest
 from antiphon.errors import MessageError
@@ -49,6 +51,10 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     include_reasoning: bool = True
     """Whether the client wants to see the reasoning."""
+    store: bool = False
+    """Whether the completion is kept."""
+    metadata: Mapping[str, str] = {}
+    """What is kept with it."""
     deprecated_functions: bool = False
     """Whether calls are answered as ``function_call``: the tools came as ``functions``."""
     ignored: tuple[str, ...] = ()
@@ -145,6 +151,8 @@ def _read(
         stream=bool(wire.stream),
         include_usage=bool(options and options.include_usage),
         include_reasoning=_include_reasoning(wire),
+        store=bool(wire.store),
+        metadata=_metadata(wire.metadata) if wire.store else {},
         deprecated_functions=tools.deprecated,
         ignored=passed_over,
     )
@@ -171,8 +179,6 @@ def _refuse_impossible(wire: ChatBody) -> None:
 
 
 def _list_ignored(wire: ChatBody, ignored: list[str]) -> None:
-    if wire.store:
-        ignored.append("store")
     if wire.web_search_options is not None:
         ignored.append("web_search_options")
     if wire.reasoning is not None and wire.reasoning.max_tokens is not None:
@@ -230,3 +236,14 @@ def _choices(wire: ChatBody, policy: PromptPolicy) -> int:
     if n > policy.max_choices:
         raise MessageError(f"n: at most {policy.max_choices} choices, got {n}", field="n")
     return n
+
+
+def _metadata(given: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """What is kept with a completion. Where none is kept, its values may be anything."""
+    for name, value in (given or {}).items():
+        if not isinstance(value, str):
+            field = f"metadata.{name}"
+            raise MessageError(
+                f"{field}: Expected `str`, got `{type(value).__name__}`", field=field
+            )
+    return check_metadata(given)

@@ -15,6 +15,10 @@ from antiphon.gateway.responses.create import CreateRoute
 from antiphon.gateway.responses.retrieve import CancelRoute, InputItemsRoute, ResponseRoute
 from antiphon.gateway.responses.websocket import SocketRoute
 from antiphon.gateway.services import Services
+from antiphon.gateway.stored_chat import (
+    CompletionMessagesRoute,
+    StoredChatRoute,
+)
 
 __all__ = ["response_routes"]
 
@@ -22,6 +26,7 @@ __all__ = ["response_routes"]
 def response_routes(services: Services) -> list[BaseRoute]:
     """In the order in which they are tried."""
     responses, conversations = "/v1/responses", "/v1/conversations"
+    chats = "/v1/chat/completions"
     one, items = f"{conversations}/{{id}}", f"{conversations}/{{id}}/items"
     return [
         Route(responses, CreateRoute(services), methods=["POST"]),
@@ -35,4 +40,6 @@ def response_routes(services: Services) -> list[BaseRoute]:
         Route(one, ConversationRoute(services), methods=["GET", "POST", "DELETE"]),
         Route(items, ItemsRoute(services), methods=["GET", "POST"]),
         Route(f"{items}/{{item_id}}", ItemRoute(services), methods=["GET", "DELETE"]),
+        Route(f"{chats}/{{id}}", StoredChatRoute(services), methods=["GET", "POST", "DELETE"]),
+        Route(f"{chats}/{{id}}/messages", CompletionMessagesRoute(services), methods=["GET"]),
     ]
