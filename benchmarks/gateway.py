@@ -35,10 +35,9 @@ from gateway_client import Answer, chat_body, open_streams, percentile, request
 from gateway_tiny import tiny_rows
 from gateway_upstream import MODEL
 from report import machine
+from results import RESULTS, replace_part
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "RESULTS.md"
-MARK = "# The gateway\n"
 GATEWAY_CORE, LOAD_CORE = 0, 1
 CONTROL_TOKENS = 30
 """Upstream tokens that are headers and stops, and no client's text."""
@@ -363,9 +362,7 @@ def main() -> int:
 
 
 def _write(rows: Sequence[Row], options: argparse.Namespace, seconds: float) -> None:
-    text = RESULTS.read_text("utf-8")
     lines = [
-        MARK,
         (
             f"Written by `python benchmarks/gateway.py --write` on {options.date} in"
             f" {seconds / 60:.0f} minutes; do not edit."
@@ -392,8 +389,7 @@ def _write(rows: Sequence[Row], options: argparse.Namespace, seconds: float) -> 
             for r in rows
         ],
     ]
-    RESULTS.write_text(text.partition(MARK)[0].rstrip() + "\n\n" + "\n".join(lines) + "\n", "utf-8")
-    print(f"written to {RESULTS}")
+    replace_part("# The gateway", lines)
 
 
 def _options() -> argparse.Namespace:
