@@ -13,7 +13,7 @@ from antiphon.codec.arguments import parse_arguments
 from antiphon.engines.protocol import Capabilities, CompletionRequest, Finish
 from antiphon.engines.protocol import FinishReason as EngineFinish
 from antiphon.errors import SchemaError
-from antiphon.model.message import Role
+from antiphon.model.message import Conversation, Role
 from antiphon.settings.model import ModelSettings, Settings
 from antiphon.turn.attempt import Attempt, Attempts
 from antiphon.turn.codes import mended
@@ -27,6 +27,7 @@ from antiphon.turn.prompt import off_loop, renderer, room, size
 from antiphon.turn.repetition import RepetitionGuard
 from antiphon.turn.sampling import check_logprobs, sampling
 from antiphon.turn.stops import MAX_STOP_CHARS
+from antiphon.turn.truncate import room_for_answer, truncated
 from antiphon.turn.validation import check_text, misfit
 
 __all__ = ["OneTurn"]
@@ -69,6 +70,7 @@ class OneTurn:
         self._usage = TurnUsage(completions=0)
         self._prompt: list[int] = []
         self._checked = 0
+        self._dropped = 0
         if sum(map(len, request.stop)) > MAX_STOP_CHARS or not all(request.stop):
             raise ApiError(
                 f"stop: strings must not be empty, nor longer than {MAX_STOP_CHARS} characters"
@@ -89,7 +91,7 @@ class OneTurn:
             request.conversation, ids, request.tenant
         )
         chars = size(conversation.messages)
-        self._prompt = await off_loop(chars, lambda: renderer().for_completion(conversation))
+        self._prompt = await off_loop(chars, lambda: self._rendered(conversation))
         self._restored = restored
         self._attempts = Attempts(
             request,
@@ -104,6 +106,16 @@ class OneTurn:
         self._next = await self._completion(self.attempt)
         return [Recovered(mended("reasoning-restored", str(restored)))] if restored else []
 
+    def _rendered(self, conversation: Conversation) -> list[int]:
+        """The prompt, without the oldest turns if it may be cut and is too long."""
+        context = self._context_length()
+        if self.request.truncate and context is not None:
+            limit = context - room_for_answer(context, self.request.max_tokens)
+            conversation, self._dropped = truncated(
+                conversation, limit, lambda shorter: len(renderer().for_completion(shorter))
+            )
+        return renderer().for_completion(conversation)
+
     def decisions(self) -> list[tuple[str, str]]:
         """What was decided before the engine is asked, and why."""
         found = [
@@ -112,6 +124,8 @@ class OneTurn:
         ]
         if self._restored:
             found.append(("remembered", f"{self._restored} calls came without their reasoning"))
+        if self._dropped:
+            found.append(("truncated", f"{self._dropped} turns did not fit the context"))
         return found
 
     def completion(self) -> CompletionRequest:
@@ -242,13 +256,12 @@ class OneTurn:
         return RepetitionGuard(turn.repetition_tokens) if turn.repetition_guard else None
 
     def _room(self, prompt: int) -> int | None:
-        context = [
-            length
-            for length in (self._can.context_length, self._model.context_length)
-            if length is not None
-        ]
         limits = (self._settings.turn.output_tokens, self._model.output_tokens or 0)
-        return room(prompt, min(context, default=None), self._left(), limits)
+        return room(prompt, self._context_length(), self._left(), limits)
+
+    def _context_length(self) -> int | None:
+        known = (self._can.context_length, self._model.context_length)
+        return min([length for length in known if length is not None], default=None)
 
     def _left(self) -> int | None:
         """Raises ApiError if what the client allows is used up."""
