@@ -65,11 +65,7 @@ class Door:
         context.headers |= cors_headers(origin, settings.cors.origins)
         ring = self._live.keys
         if not ring and not self._live.keys_required:
-            check_host(
-                _text(headers.get(b"host")),
-                settings.server.allowed_hosts,
-                bound=settings.server.host,
-            )
+            check_host(_text(headers.get(b"host")), settings.server.allowed_hosts)
             check_origin(origin, settings.cors.origins)
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await _answer_preflight(headers, send)
