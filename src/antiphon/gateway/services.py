@@ -106,67 +106,6 @@ class Services:
             self._catalog = self._opened = await Catalog.open(self.settings)
         await asyncio.to_thread(renderer)
 
-    async def aclose(self) -> None: ...
-
-
-class _SystemClock:
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-
-system_clock = _SystemClock()
-
-
-def random_id() -> str:
-    """24 characters nobody can guess."""
-    return secrets.token_hex(12)
-
-
-class Services:
-    """Everything a route may use. ``settings`` changes at a reload: take it once per request."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        catalog: Models | None,
-        store: StateStore,
-        policy: Policy,
-        clock: Clock,
-        new_id: Callable[[], str],
-    ) -> None:
-        self.settings = settings
-        self._catalog = catalog
-        self._opened: Models | None = None
-        self.store = store
-        self.policy = policy
-        self.clock = clock
-        self.new_id = new_id
-        self.lifecycle = Lifecycle()
-        self.dates = ConversationDates(store, lambda: self.clock.now().date().isoformat())
-        self._runners: dict[int, tuple[Served, TurnRunner]] = {}
-
-    @property
-    def catalog(self) -> Models:
-        """The models. RuntimeError before `open`, if none was given."""
-        if self._catalog is None:
-            raise RuntimeError("the application has not been started")
-        return self._catalog
-
-    async def open(self) -> None:
-        """Open the catalog, unless there is one; load the tokenizer meanwhile, so that the first
-        request does not wait for it.
-        """
-        if self._catalog is None:
-            from antiphon.engines.catalog import Catalog
-
-            opening = Catalog.open(self.settings)
-            self._opened, _ = await asyncio.gather(opening, asyncio.to_thread(renderer))
-            self._catalog = self._opened
-
     async def aclose(self) -> None:
         """Close what `open` opened."""
         if self._opened is not None:
