@@ -18,7 +18,7 @@ CLIENTS := tests/e2e/requirements-clients.txt tests/e2e/node/package.json \
 	tests/e2e/node/package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-codec test-clients soak check format docs bench fuzz clean
+.PHONY: help demo test test-slow test-codec test-clients test-engines soak check format docs bench fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ test-clients: $(VENV)/.dev $(VENV)/.clients ## Run Python and Node clients again
 	ANTIPHON_COMMAND="$(abspath $(BIN))/python -m antiphon.cli" \
 		$(VENV)/clients/bin/python -m pytest -m clients --confcutdir=tests/e2e/clients \
 		tests/e2e/clients $(ARGS)
+
+test-engines: $(VENV)/.dev $(VENV)/.engines ## Run transformers serve and mlx-lm on the tiny model (6 GB)
+	ANTIPHON_ENGINES_PYTHON="$(abspath $(VENV))/engines/bin/python" \
+		$(BIN)/python -m pytest -m slow tests/engines/test_real_engines.py $(ARGS)
 
 soak: $(VENV)/.dev ## Fuzz and load the gateway with the full counts, ten times those of the tests
 	ANTIPHON_SOAK=10 $(BIN)/python -m pytest -n $(JOBS) -m "not clients" tests/robustness $(ARGS)
@@ -96,6 +100,12 @@ $(VENV)/.clients: $(CLIENTS) | $(VENV)/bin/python
 	$(VENV)/clients/bin/python -m pip --disable-pip-version-check --quiet install \
 		--requirement tests/e2e/requirements-clients.txt
 	cd tests/e2e/node && npm install --no-save --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(VENV)/.engines: tests/engines/requirements-engines.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/engines
+	$(VENV)/engines/bin/python -m pip --disable-pip-version-check --quiet install --no-cache-dir \
+		--requirement tests/engines/requirements-engines.txt
 	@touch $@
 
 # What the gateway is measured against.
