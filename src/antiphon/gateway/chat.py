@@ -144,9 +144,9 @@ class _Work:
             self._request, id=self._id, created=self._created, visibility=self._visibility
         )
         services, context = self._services, self._context
+        stream.open()  # Comments go out while it waits for its turn as well.
         async with services.policy.admit(context, self._served, self._size):
             with watched(services.policy.watch(context, self._served)) as watch:
-                stream.open()
                 async with aclosing(self._batches(watch)) as batches:
                     async for index, events in batches:
                         if events:
