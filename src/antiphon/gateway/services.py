@@ -121,7 +121,7 @@ class Services:
             served.engine,
             settings=for_model(self.settings, served.settings),
             store=self.store,
-            new_id=self.new_id,
+            new_id=self._call_id,
             model=served.settings
             if served.settings.context_length is not None
             else replace(served.settings, context_length=served.context_length),
@@ -130,6 +130,10 @@ class Services:
             self._runners.pop(next(iter(self._runners)))
         self._runners[id(served.engine)] = (served, runner)
         return runner
+
+    def _call_id(self) -> str:
+        """OpenAI's form: there are clients that tell calls by it."""
+        return f"call_{self.new_id()}"
 
     async def reload(self) -> bool:
         """Read settings and keys again, and serve by them from the next request on. False, and
