@@ -18,6 +18,7 @@ from antiphon.engines.lifecycle import Group, UnitStatus
 from antiphon.engines.pool import Member, Pool
 from antiphon.engines.protocol import Engine
 from antiphon.engines.served import EngineHealth, ModelCard, Offer, Served
+from antiphon.engines.shared import SharedMember, SharedPassthrough
 from antiphon.engines.sources import Progress, ScriptedSource, Source, UnitSource, UrlSource
 from antiphon.engines.wanted import TINY, Wanted, wanted_engines
 from antiphon.settings.effective import merged
@@ -57,12 +58,14 @@ class Catalog:
         self._sources: list[Source] = []
         self._left: list[Source] = []
         self._pools: dict[tuple[object, ...], Pool] = {}
+        self._shared: dict[tuple[object, ...], SharedPassthrough] = {}
         self._created: dict[str, int] = {}
         self._served: dict[str, Served] = {}
         self._names: dict[str, str] = {}
         self._any: Offer | None = None
         self._owner: dict[int, Source] = {}
         self._used_pools: set[tuple[object, ...]] = set()
+        self._used_shared: set[tuple[object, ...]] = set()
         self._indexed: tuple[int, ...] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -347,10 +350,11 @@ class Catalog:
             if name in offers:
                 names.update(dict.fromkeys(model.aliases, name))
         names.update({name: name for name in offers})
-        self._used_pools = set()
+        self._used_pools, self._used_shared = set(), set()
         self._served = {name: self._serve(name, offers[name]) for name in sorted(offers)}
         self._names = names
         self._pools = {key: self._pools[key] for key in self._used_pools}
+        self._shared = {key: self._shared[key] for key in self._used_shared}
         for name in self._served:
             self._created.setdefault(name, int(self._clock()))
 
@@ -368,7 +372,7 @@ class Catalog:
             engine=self._engine(used) if raw else first.engine,
             gpt_oss=bool(raw),
             reasons=first.reasons,
-            passthrough=first.passthrough,
+            passthrough=self._passthrough(used),
             context_length=min(lengths, default=None),
             settings=settings,
             labels=first.labels,
@@ -395,6 +399,26 @@ class Catalog:
             pool = self._pools[key] = Pool(members)
         self._used_pools.add(key)
         return pool
+
+    def _passthrough(self, offers: Sequence[Offer]) -> object:
+        """The own routes of one engine or of several; None if the first has none."""
+        able = [offer for offer in offers if offer.passthrough is not None]
+        if len(able) < 2 or offers[0].passthrough is None:
+            return offers[0].passthrough
+        sources = [self._owner.get(id(offer.engine)) for offer in able]
+        members = [
+            SharedMember(
+                offer.passthrough,
+                weight=source.wanted.settings.weight if source else 1.0,
+                concurrent=source.wanted.settings.concurrent if source else 0,
+            )
+            for offer, source in zip(able, sources, strict=True)
+        ]
+        key = tuple((id(m.routes), m.weight, m.concurrent) for m in members)
+        if (shared := self._shared.get(key)) is None:
+            shared = self._shared[key] = SharedPassthrough(members)
+        self._used_shared.add(key)
+        return shared
 
     def _unknown(self, name: str | None) -> ApiError:
         known = list(self._names)

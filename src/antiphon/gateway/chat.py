@@ -65,7 +65,8 @@ class ChatRoute:
         mode = services.policy.mode(scope, served, opening.conversation)
         context.mode = mode
         if mode == "standard":
-            await forward(services, scope, receive, send, served, body)
+            key = opening.conversation
+            await forward(services, scope, receive, send, served, body, conversation=key)
             return
         request = await self._decode(settings, context, served, opening, body, large=large)
         context.ignored = request.ignored
