@@ -131,7 +131,7 @@ def test_settings_come_from_file_environment_and_flags(tmp_path: Path) -> None:
         (["--set", "nothing"], "NAME=VALUE"),
         (["--port", "many"], "server.port"),
         (["--host", "0.0.0.0"], "antiphon keys add"),
-        (["--engine", "scripted:missing.jsonl"], "missing.jsonl"),
+        (["--engine", "scripted:missing.jsonl", "--port", "0"], "missing.jsonl"),
         (["--host", "192.0.2.1", "--set", "keys.file=/dev/null"], "192.0.2.1"),
     ],
 )
