@@ -19,6 +19,7 @@ from antiphon.settings.model import Settings
 from antiphon.settings.options import Option, options
 
 if TYPE_CHECKING:
+    from antiphon.gateway.logs import Log
     from antiphon.gateway.services import Services
 
 __all__ = ["serve"]
@@ -159,6 +160,11 @@ def _runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
+def _ready(view: ServeView, url: str, services: Services, keys: str, log: Log) -> None:
+    view.ready(url, services, keys)
+    view.log_to(log)
+
+
 async def _run(
     settings: Settings, listener: Any, view: ServeView, read: Callable[[], Settings], keys: str
 ) -> None:
@@ -179,7 +185,7 @@ async def _run(
             listener,
             lifecycle=services.lifecycle,
             shutdown_seconds=settings.server.shutdown_seconds,
-            on_ready=lambda: view.ready(server.url, services, keys),
+            on_ready=lambda: _ready(view, server.url, services, keys, log),
             on_drain=lambda active: view.line(
                 f"stopping: {active} requests may finish within"
                 f" {settings.server.shutdown_seconds:g} s; again to end them now"

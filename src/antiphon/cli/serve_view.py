@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from antiphon import __version__
 from antiphon.cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
+    from antiphon.gateway.logs import Log
     from antiphon.gateway.services import Services
 
 __all__ = ["ServeView"]
 
 MAX_MODELS = 20
 """Most models that are listed."""
+FIRST_SECONDS = 2.0
+"""In a pipe, what is waited for is not worth a line before so long,"""
+AGAIN_SECONDS = 10.0
+"""and not another one before so long."""
 
 
 class ServeView:
     """Writes to ``stream``, which is stderr: the log goes there too."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = Terminal(stream)
         self._open_line = False
+        self._clock = clock
+        self._due = clock() + FIRST_SECONDS
+        self._log: Log | None = None
+
+    def log_to(self, log: Log) -> None:
+        """The server runs: what engines do from now on is for its log."""
+        self._log = log
 
     def progress(self, text: str) -> None:
-        """What is being waited for; only where somebody can see it."""
-        if self._terminal.is_tty:
+        """What is being waited for, or has become of an engine. Of what repeats itself, little."""
+        repeats = text.startswith("loading ") and text.endswith(" s")
+        now = self._clock()
+        if self._log is not None:
+            if not repeats or now >= self._due:
+                self._due = now + AGAIN_SECONDS
+                self._log.info("engine", why=text)
+        elif not self._terminal.is_tty:
+            if now >= self._due:
+                self._due = now + AGAIN_SECONDS
+                self.line(text)
+        else:
             line = printable(text)[: max(20, self._terminal.width - 1)]
             self._terminal.write(f"\r\x1b[K{self._terminal.style(line, 'dim')}")
             self._terminal.flush()
