@@ -177,7 +177,9 @@ def test_what_the_gateway_says_is_wrong_is_one_line(
 def test_a_gateway_that_is_not_there_is_said(antiphon) -> None:
     shown = antiphon("models", "ps", "--url", "http://127.0.0.1:9")
     assert shown.code == 1
-    assert "cannot reach a gateway at http://127.0.0.1:9" in shown.err
+    assert "cannot reach a gateway at http://127.0.0.1:9: Connection refused; 'antiphon serve'" in (
+        shown.err
+    )
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:99999"])

@@ -84,11 +84,15 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def app(ctx: click.Context) -> None:
-    """Work with OpenAI gpt-oss's Harmony format: render, parse and look at conversations.
+    """Run OpenAI's gpt-oss behind any client, and work with its Harmony format.
+
+    "antiphon serve" is a gateway in front of the engine you have; the other commands render, parse
+    and show conversations, and look after engines, models and keys.
 
     \b
     Examples:
-      antiphon tokens "Hello, world"
+      antiphon serve
+      antiphon probe http://127.0.0.1:8080
       antiphon render conversation.json
       antiphon parse --json completion.txt
       antiphon inspect --html transcript.txt > transcript.html

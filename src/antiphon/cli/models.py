@@ -204,8 +204,10 @@ def _ask(
         response = connection.getresponse()
         data = response.read(MAX_ANSWER)
     except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(
-            f"cannot reach a gateway at {base}: {str(error) or type(error).__name__}"
+            f"cannot reach a gateway at {base}: {reason}; 'antiphon serve' starts one,"
+            " --url names another"
         ) from None
     finally:
         connection.close()

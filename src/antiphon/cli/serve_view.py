@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ServeView"]
 
+MAKESHIFT = (
+    "no engine was found on the usual ports, so this is a test model that knows next to nothing."
+    " A real one: --engine URL, or --model FILE.gguf"
+)
+"""What is said where nothing was configured and nothing was found."""
+
 MAX_MODELS = 20
 """Most models that are listed."""
 FIRST_SECONDS = 2.0
@@ -75,6 +81,8 @@ class ServeView:
         for name, what in _models(services):
             self._pair(name, what)
         self._pair("keys", keys)
+        if _is_makeshift(services):
+            self._pair("note", MAKESHIFT)
 
     def checked(self, settings: list[tuple[str, str]], facts: list[str]) -> None:
         """The settings that are not at their defaults, and that all is well."""
@@ -96,6 +104,15 @@ class ServeView:
             self._open_line = False
         self._terminal.write(text)
         self._terminal.flush()
+
+
+def _is_makeshift(services: Services) -> bool:
+    """Whether the tiny model is served though nobody asked for it."""
+    from antiphon.engines.tiny.model import MODEL_NAME
+
+    settings = services.settings
+    asked = settings.engine or settings.model or settings.engines
+    return not asked and [card.id for card in services.catalog.list()] == [MODEL_NAME]
 
 
 def _models(services: Services) -> list[tuple[str, str]]:
@@ -126,7 +143,10 @@ def _models(services: Services) -> list[tuple[str, str]]:
     if len(cards) > MAX_MODELS:
         lines.append(("more models", str(len(cards) - MAX_MODELS)))
     lines += [
-        (f"engine {engine.name}", f"{engine.state}: {engine.detail}")
+        (
+            "engine " + engine.name.removeprefix("engine at "),
+            f"{engine.state}: {engine.detail}",
+        )
         for engine in services.catalog.health()
         if engine.state not in ("up", "idle")
     ]
