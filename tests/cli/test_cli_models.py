@@ -160,6 +160,11 @@ def test_the_key_comes_from_the_environment(antiphon, gateway: Gateway, monkeypa
     ("status", "answer", "message"),
     [
         (404, {"error": {"message": "there is no model 'x'"}}, "there is no model 'x'"),
+        (
+            401,
+            {"error": {"message": "No key."}},
+            "No key; an operator's key is read from ANTIPHON_API_KEY",
+        ),
         (500, {"detail": "?"}, "answers with status 500"),
         (200, b"<html>", "is no antiphon gateway: status 200"),
     ],

@@ -216,7 +216,10 @@ def _ask(
     except ValueError:
         raise DataError(f"{base} is no antiphon gateway: status {response.status}") from None
     if response.status != http.HTTPStatus.OK:
-        raise DataError(_message(answer) or f"{base} answers with status {response.status}")
+        said = _message(answer) or f"{base} answers with status {response.status}"
+        if response.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+            said = f"{said.rstrip('.')}; an operator's key is read from ANTIPHON_API_KEY"
+        raise DataError(said)
     return answer
 
 
