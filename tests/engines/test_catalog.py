@@ -236,6 +236,32 @@ def test_an_ordinary_model_of_several_engines_is_balanced_and_outlives_one_of_th
     use(lambda a, b: engines(a.url, b.url), body, a, b)  # type: ignore[arg-type]
 
 
+def test_an_ordinary_model_whose_engine_keeps_failing_is_told_to_be_down(monkeypatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    fake = FakeVllm(model_name="m", gpt_oss=False)
+
+    async def body(catalog: Catalog) -> None:
+        async def ask() -> int:
+            routes = catalog.find("m").passthrough
+            async with routes.open("/v1/chat/completions", b'{"model":"m"}') as answer:
+                return int(answer.status)
+
+        assert await ask() == 200
+        fake.faults = Faults(status=503)
+        assert [await ask() for _ in range(3)] == [503] * 3
+        (health,) = catalog.health()
+        assert (health.state, health.detail) == ("down", "it answered with status 503")
+        with pytest.raises(EngineError, match="next trial"):
+            await ask()
+        fake.faults = Faults()
+        async with asyncio.timeout(20):
+            while catalog.health()[0].state != "up":  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        assert await ask() == 200
+
+    use(lambda fake: engines(fake.url), body, fake)  # type: ignore[arg-type]
+
+
 def test_only_the_models_an_engine_is_listed_for_are_used() -> None:
     async def body(catalog: Catalog) -> list[str]:
         return await names(catalog)

@@ -133,6 +133,18 @@ def test_a_failure_before_the_answer_is_mended_by_another_engine(
     run(work)
 
 
+def test_a_500_may_be_the_requests_own_fault() -> None:
+    async def work() -> None:
+        bad, good = Routes(500), Routes()
+        engines = shared(bad, good)
+        for _ in range(20):
+            assert await ask(engines) == 200
+        assert len(bad.asked) == 20
+        assert engines.down(bad) is None
+
+    run(work)
+
+
 def test_a_refusal_of_the_request_is_not_tried_elsewhere() -> None:
     async def work() -> None:
         one, two = Routes(refused(404)), Routes(refused(404))
@@ -167,9 +179,25 @@ def test_engines_that_keep_failing_are_left_alone_until_their_time_is_up() -> No
         with pytest.raises(EngineError, match="no engine is available") as error:
             await ask(engines)
         assert (error.value.status_hint, error.value.retry_after) == (503, 5.0)
+        assert engines.down(one) == engines.down(two) == "cannot reach it"
         assert len(one.asked) == len(two.asked) == 3
         clock.now = 6.0
         one.status = two.status = 200
+        assert await ask(engines) == 200
+        assert engines.down(one) is None or engines.down(two) is None
+
+    run(work)
+
+
+def test_who_is_known_to_be_back_is_tried_before_its_time() -> None:
+    async def work() -> None:
+        one = Routes(refused())
+        engines = shared(one)
+        for _ in range(3):
+            with pytest.raises(EngineError):
+                await ask(engines)
+        one.status = 200
+        engines.try_now(one)
         assert await ask(engines) == 200
 
     run(work)

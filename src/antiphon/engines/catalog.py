@@ -285,13 +285,18 @@ class Catalog:
             for member in pool.health()
             if member.name in engines and member.state == "open"
         ]
-        if not open_:
+        errors = [member.last_error or "" for member in open_]
+        for offer in source.offers:
+            for shared in self._shared.values():
+                why = shared.down(offer.passthrough)
+                errors += [] if why is None else [why]
+        if not errors:
             return health
         return EngineHealth(
             name=health.name,
             state="down",
             models=health.models,
-            detail=open_[0].last_error or "its last requests failed",
+            detail=errors[0] or "its last requests failed",
         )
 
     async def _watch(self) -> None:
@@ -306,11 +311,31 @@ class Catalog:
             try:
                 await asyncio.gather(*[self._look(source) for source in due])
                 await asyncio.gather(*[pool.check() for pool in self._pools.values()])
+                await asyncio.gather(*[self._check_routes(source) for source in self._sources])
                 if self._indexed != self._versions():
                     self._index()
             except Exception:  # noqa: BLE001 - see below
                 # Whatever it is, the engines have to be looked after in future, too.
                 _log.exception("looking after the engines failed")
+
+    async def _check_routes(self, source: Source) -> None:
+        """Ask an engine whose own routes are left alone whether it is back."""
+        if not isinstance(source, UrlSource):
+            return
+        down = [
+            (shared, offer.passthrough)
+            for shared in self._shared.values()
+            for offer in source.offers
+            if shared.down(offer.passthrough) is not None
+        ]
+        if not down:
+            return
+        before = source.health.state
+        up = await source.check()
+        for shared, routes in down if up else ():
+            shared.try_now(routes)
+        if not up and before != "down":
+            self._progress(f"{source.health.name} is down: {source.health.detail}")
 
     async def _look(self, source: Source) -> None:
         """Ask an engine anew, and tell if that changed whether it is up."""
@@ -401,11 +426,15 @@ class Catalog:
         return pool
 
     def _passthrough(self, offers: Sequence[Offer]) -> object:
-        """The own routes of one engine or of several; None if the first has none."""
+        """The own routes of one engine or of several; None if the first has none. Those at a URL
+        get a breaker even if they are the only ones.
+        """
         able = [offer for offer in offers if offer.passthrough is not None]
-        if len(able) < 2 or offers[0].passthrough is None:
-            return offers[0].passthrough
         sources = [self._owner.get(id(offer.engine)) for offer in able]
+        if offers[0].passthrough is None:
+            return None
+        if len(able) == 1 and not isinstance(sources[0], UrlSource):
+            return offers[0].passthrough
         members = [
             SharedMember(
                 offer.passthrough,

@@ -27,10 +27,14 @@ __all__ = ["CONVERSATION", "Routes", "SharedMember", "SharedPassthrough"]
 
 CONVERSATION: Final = "antiphon-conversation"
 """The header by which the gateway names the conversation; no engine gets it."""
+MAX_ERROR: Final = 500
+"""Characters kept of an engine's last error."""
 CONVERSATIONS: Final = 65_536
 """Conversations whose engine is remembered."""
 _FAILED: Final = frozenset({500, 502, 503, 504})
 """An engine's answers after which another is asked, if there is one."""
+_DOWN: Final = _FAILED - {500}
+"""Those that say something of the engine, and not perhaps of the one request."""
 
 
 class Routes(Protocol):
@@ -58,12 +62,17 @@ class SharedMember(msgspec.Struct, frozen=True):
 class _Seat:
     """A member, and how it is doing."""
 
-    __slots__ = ("breaker", "busy", "last", "member")
+    __slots__ = ("breaker", "busy", "last", "last_error", "member")
 
     def __init__(self, member: SharedMember, clock: Callable[[], float]) -> None:
         self.member = member
         self.breaker = Breaker(clock=clock)
         self.busy = self.last = 0
+        self.last_error = ""
+
+    def failed(self, why: object) -> None:
+        self.last_error = str(why)[:MAX_ERROR]
+        self.breaker.failed()
 
     @property
     def load(self) -> tuple[bool, float, int]:
@@ -82,6 +91,19 @@ class SharedPassthrough:
         self._seats = [_Seat(member, clock) for member in members]
         self._conversations: OrderedDict[str, _Seat] = OrderedDict()
         self._turns = 0
+
+    def down(self, routes: Routes) -> str | None:
+        """Why requests do not go to this member now; None if they do."""
+        for seat in self._seats:
+            if seat.member.routes is routes and seat.breaker.state == "open":
+                return seat.last_error
+        return None
+
+    def try_now(self, routes: Routes) -> None:
+        """Somebody knows that this member is back."""
+        for seat in self._seats:
+            if seat.member.routes is routes:
+                seat.breaker.try_now()
 
     @asynccontextmanager
     async def open(
@@ -116,11 +138,14 @@ class SharedPassthrough:
                         if 400 <= failure.status_hint < 500:
                             seat.breaker.alive()
                             raise
-                        seat.breaker.failed()
+                        seat.failed(failure)
                         error = failure
                         continue
                     if answer.status in _FAILED:
-                        seat.breaker.failed()
+                        if answer.status in _DOWN:
+                            seat.failed(f"it answered with status {answer.status}")
+                        else:
+                            seat.breaker.alive()
                         if any(other.breaker.ready for other in left):
                             continue
                         yield answer
@@ -129,8 +154,8 @@ class SharedPassthrough:
                     self._remember(conversation, seat)
                     try:
                         yield answer
-                    except EngineError:
-                        seat.breaker.failed()
+                    except EngineError as failure:
+                        seat.failed(failure)
                         raise
                     seat.breaker.succeeded()
                     return
