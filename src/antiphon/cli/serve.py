@@ -129,7 +129,8 @@ def _check(settings: Settings) -> list[str]:
     path = key_file_path(settings.keys.file, os.environ)
     ring = KeyFile(path).load()
     check_bind(settings, ring)
-    keys = f"{len(ring.keys)} keys in {path}" if ring else "no API keys: this machine only"
+    count = "1 key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
+    keys = f"{count} in {path}" if ring else "no API keys: this machine only"
     return [keys]
 
 
