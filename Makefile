@@ -18,7 +18,7 @@ CLIENTS := tests/e2e/requirements-clients.txt tests/e2e/node/package.json \
 	tests/e2e/node/package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-clients soak check format docs bench fuzz clean
+.PHONY: help demo test test-slow test-codec test-clients test-engines soak check format docs bench fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,10 +32,17 @@ test: $(VENV)/.dev ## Run the tests (ARGS='-k word' for some of them)
 test-slow: $(VENV)/.dev ## Run the long tests: wide differential runs, real engines, packaging
 	$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)
 
+test-codec: $(VENV)/.dev ## Run the codec's tests alone, as CI does on further Pythons
+	$(BIN)/python -m pytest -n $(JOBS) tests/codec tests/model tests/vocab tests/net $(ARGS)
+
 test-clients: $(VENV)/.dev $(VENV)/.clients ## Run Python and Node clients against the gateway
 	ANTIPHON_COMMAND="$(abspath $(BIN))/python -m antiphon.cli" \
 		$(VENV)/clients/bin/python -m pytest -m clients --confcutdir=tests/e2e/clients \
 		tests/e2e/clients $(ARGS)
+
+test-engines: $(VENV)/.dev $(VENV)/.engines ## Run transformers serve and mlx-lm on the tiny model (6 GB)
+	ANTIPHON_ENGINES_PYTHON="$(abspath $(VENV))/engines/bin/python" \
+		$(BIN)/python -m pytest -m slow tests/engines/test_real_engines.py $(ARGS)
 
 soak: $(VENV)/.dev ## Fuzz and load the gateway with the full counts, ten times those of the tests
 	ANTIPHON_SOAK=10 $(BIN)/python -m pytest -n $(JOBS) -m "not clients" tests/robustness $(ARGS)
@@ -57,8 +64,9 @@ docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/state_diagram.py
 	$(BIN)/python tools/docs/settings.py
 
-bench: $(VENV)/.dev ## Measure against openai-harmony and write benchmarks/RESULTS.md
-	$(BIN)/python benchmarks/codec.py --write $(ARGS)
+bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/RESULTS.md (20 min)
+	$(BIN)/python benchmarks/codec.py --write
+	$(BIN)/python benchmarks/gateway.py --write --litellm $(VENV)/litellm/bin/litellm
 	$(BIN)/python tools/docs/figures.py
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
@@ -92,6 +100,19 @@ $(VENV)/.clients: $(CLIENTS) | $(VENV)/bin/python
 	$(VENV)/clients/bin/python -m pip --disable-pip-version-check --quiet install \
 		--requirement tests/e2e/requirements-clients.txt
 	cd tests/e2e/node && npm install --no-save --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(VENV)/.engines: tests/engines/requirements-engines.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/engines
+	$(VENV)/engines/bin/python -m pip --disable-pip-version-check --quiet install --no-cache-dir \
+		--requirement tests/engines/requirements-engines.txt
+	@touch $@
+
+# What the gateway is measured against.
+$(VENV)/.litellm: | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/litellm
+	$(VENV)/litellm/bin/python -m pip --disable-pip-version-check --quiet install \
+		'litellm[proxy]==1.106.2'
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev

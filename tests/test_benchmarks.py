@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-CODEC = Path(__file__).parents[1] / "benchmarks" / "codec.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+CODEC = BENCHMARKS / "codec.py"
+GATEWAY = BENCHMARKS / "gateway.py"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, script: Path = CODEC) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(CODEC), *arguments],
+        [sys.executable, str(script), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -48,5 +50,21 @@ def test_a_pattern_without_rows_is_a_usage_error() -> None:
 
 def test_results_are_written_only_from_a_full_run() -> None:
     done = run("--write", "--only", "import antiphon")
+    assert done.returncode == 2
+    assert "needs every row" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
+def test_the_gateway_carries_every_token_of_two_hundred_streams_as_an_event_of_its_own() -> None:
+    """Thirty seconds of the load that `make bench` puts on it for ten minutes."""
+    done = run("--quick", "--minutes", "0.5", "--only", "sustained", script=GATEWAY)
+    assert done.returncode == 0, done.stderr
+    assert "slowest against the median" in done.stdout
+    assert "event loop's lag" in done.stdout
+
+
+def test_the_gateways_results_are_written_only_from_a_full_run() -> None:
+    done = run("--write", "--quick", script=GATEWAY)
     assert done.returncode == 2
     assert "needs every row" in done.stderr

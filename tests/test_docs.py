@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -122,6 +123,40 @@ def test_shell_examples_name_things_that_exist(page: Path) -> None:
                 assert {w.partition("=")[0] for w in words[2:] if w[:1] == "-" != w} <= options, (
                     line
                 )
+
+
+@pytest.mark.parametrize("page", pages_with("sh"))
+def test_shell_examples_of_keys_and_settings_work(page: Path, tmp_path: Path) -> None:
+    """``antiphon keys …`` as it stands; ``antiphon serve …`` with ``--check``."""
+    pytest.importorskip("uvicorn")
+    found = blocks(page)
+    for block in found:
+        if block.language == "toml" and "engine =" in block.body.partition("[")[0]:
+            (tmp_path / "example.toml").write_text(block.body, encoding="utf-8")
+        if block.language == "json" and '"emit"' in block.body:
+            (tmp_path / "trace.jsonl").write_text(block.body, encoding="utf-8")
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    for block in found:
+        for line in block.body.splitlines() if block.language == "sh" else ():
+            words = [
+                "example.toml" if word == "antiphon.toml" else word
+                for word in shlex.split(line, comments=True)
+            ]
+            if words[:2] not in (["antiphon", "serve"], ["antiphon", "keys"]):
+                continue
+            if words[1] == "serve" and "--check" not in words:
+                words.append("--check")
+            done = subprocess.run(
+                [sys.executable, "-m", "antiphon.cli", *words[1:]],
+                cwd=tmp_path,
+                env=home,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=60,
+            )
+            needs_weights = "--model" in words or "gpt-oss-20b" in words[2:4]
+            if not (needs_weights and words[1] == "serve" and "gpt-oss-20b" in done.stderr):
+                assert done.returncode == 0, (line, done.stderr)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -160,6 +160,11 @@ def test_the_key_comes_from_the_environment(antiphon, gateway: Gateway, monkeypa
     ("status", "answer", "message"),
     [
         (404, {"error": {"message": "there is no model 'x'"}}, "there is no model 'x'"),
+        (
+            401,
+            {"error": {"message": "No key."}},
+            "No key; an operator's key is read from ANTIPHON_API_KEY",
+        ),
         (500, {"detail": "?"}, "answers with status 500"),
         (200, b"<html>", "is no antiphon gateway: status 200"),
     ],
@@ -177,7 +182,9 @@ def test_what_the_gateway_says_is_wrong_is_one_line(
 def test_a_gateway_that_is_not_there_is_said(antiphon) -> None:
     shown = antiphon("models", "ps", "--url", "http://127.0.0.1:9")
     assert shown.code == 1
-    assert "cannot reach a gateway at http://127.0.0.1:9" in shown.err
+    assert "cannot reach a gateway at http://127.0.0.1:9: Connection refused; 'antiphon serve'" in (
+        shown.err
+    )
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:99999"])

@@ -131,6 +131,7 @@ def test_without_a_url_the_usual_ports_are_searched(antiphon, monkeypatch):
     nothing = antiphon("probe")
     assert nothing.code == 1
     assert nothing.out.startswith("No engine was found on the usual ports (8080, ")
+    assert "antiphon serve --model FILE.gguf" in nothing.out
 
 
 def report_of(**told: Any) -> ProbeReport:

@@ -520,7 +520,7 @@ def orders(value: Any) -> list[Any]:
     return [value]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(DOCUMENTS, st.lists(INSTANCES, min_size=1, max_size=6))
 @example({"anyOf": [{"required": ["a"]}], "properties": {"a": True}}, [{"a": 1}])
 def test_the_grammar_agrees_with_a_validator(schema: dict[str, Any], values: list[Any]) -> None:

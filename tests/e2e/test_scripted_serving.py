@@ -19,7 +19,8 @@ LINES = [
     {"when": {"user": "once"}, "emit": "<|channel|>final<|message|>first<|return|>", "times": 1},
     {
         "when": {"user": "weather", "step": 0},
-        "emit": "<|channel|>commentary to=functions.get_weather json<|message|>{'city': 'Oslo'<|call|>",
+        "emit": "<|channel|>commentary to=functions.get_weather json<|message|>"
+        "{'city': 'Oslo'<|call|>",
     },
     {"when": {"after_tool": "get_weather"}, "emit": "<|channel|>final<|message|>Rain.<|return|>"},
 ]

@@ -87,10 +87,9 @@ ADAPTERS: Final[dict[str, Adapter]] = {
         LmStudioEngine, FakeLmStudio, fake_options={"special": False}, tells_stop=False
     ),
     "lemonade": Adapter(LemonadeEngine, FakeLemonade),
-    "transformers": Adapter(
-        TransformersEngine, FakeTransformersServe, tells_stop=False, counts=False
-    ),
+    "transformers": Adapter(TransformersEngine, FakeTransformersServe, tells_stop=False),
     "mlx-lm": Adapter(MlxEngine, FakeMlxLm, tells_stop=False),
     "openai": Adapter(CompletionsEngine, FakeOpenai),
+    "openai without usage": Adapter(CompletionsEngine, FakeOpenai, fake_options={"usage": False}),
 }
 """By the name of the kind, and of the variant where there are several."""

@@ -33,7 +33,6 @@ from antiphon.engines.protocol import (
     TokenLogprob,
 )
 from antiphon.engines.sglang import SglangEngine
-from antiphon.engines.transformers import TransformersEngine
 from antiphon.engines.vllm import VllmEngine
 from antiphon.errors import EngineError
 from antiphon.model.content import DeveloperContent
@@ -326,8 +325,10 @@ def test_a_stop_token_is_found_across_chunks() -> None:
     assert chunks[-1].finish.stop_token == RETURN
 
 
-def test_usage_is_counted_where_the_engine_tells_none() -> None:
-    finish = ask(TransformersEngine, ADAPTERS["transformers"].fake(HELLO))[-1].finish
+def test_usage_of_stripped_text_is_counted_where_the_engine_tells_none() -> None:
+    fake = FakeOpenai(HELLO, special=False, usage=False)
+    reading = Capabilities(reading="stripped")
+    finish = ask(CompletionsEngine, fake, engine={"capabilities": reading})[-1].finish
     assert finish is not None
     assert finish.usage.prompt_tokens == len(PROMPT)
     words = ids_of("analysisSimple greeting.assistantfinalHello! 👋")

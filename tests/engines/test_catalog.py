@@ -19,7 +19,7 @@ pytest.importorskip("aiohttp")
 from tests.engines.chunks import tokens_of
 from tests.fakes.llama_server import FakeLlamaServer
 from tests.fakes.vllm import FakeVllm
-from tests.fakes.wire import HELLO
+from tests.fakes.wire import HELLO, Faults
 
 from antiphon.api.errors import ApiError
 from antiphon.engines import catalog as module
@@ -205,6 +205,61 @@ def test_one_model_of_several_engines_is_balanced_over_them() -> None:
         assert len(b.completions) > asked[1]
 
     use(lambda a, b: engines(a.url, b.url), body, a, b)  # type: ignore[arg-type]
+
+
+def test_an_ordinary_model_of_several_engines_is_balanced_and_outlives_one_of_them() -> None:
+    a, b = (FakeVllm(model_name="m", gpt_oss=False) for _ in range(2))
+    path = "/v1/chat/completions"
+
+    def chats(fake: FakeVllm) -> int:
+        return sum(recorded.path == path for recorded in fake.requests)
+
+    async def body(catalog: Catalog) -> None:
+        async def ask() -> int:
+            routes = catalog.find("m").passthrough
+            async with routes.open(path, b'{"model":"m","messages":[]}') as answer:
+                assert [piece async for piece in answer.pieces()]
+                return int(answer.status)
+
+        asked = chats(a), chats(b)
+        for _ in range(4):
+            assert await ask() == 200
+        assert (chats(a) - asked[0], chats(b) - asked[1]) == (2, 2)
+        await catalog.refresh()
+        assert catalog.find("m").passthrough is catalog.find("m").passthrough
+        a.faults = Faults(status=503)
+        asked = chats(a), chats(b)
+        for _ in range(8):
+            assert await ask() == 200
+        assert (chats(a) - asked[0], chats(b) - asked[1]) == (3, 8)
+
+    use(lambda a, b: engines(a.url, b.url), body, a, b)  # type: ignore[arg-type]
+
+
+def test_an_ordinary_model_whose_engine_keeps_failing_is_told_to_be_down(monkeypatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    fake = FakeVllm(model_name="m", gpt_oss=False)
+
+    async def body(catalog: Catalog) -> None:
+        async def ask() -> int:
+            routes = catalog.find("m").passthrough
+            async with routes.open("/v1/chat/completions", b'{"model":"m"}') as answer:
+                return int(answer.status)
+
+        assert await ask() == 200
+        fake.faults = Faults(status=503)
+        assert [await ask() for _ in range(3)] == [503] * 3
+        (health,) = catalog.health()
+        assert (health.state, health.detail) == ("down", "it answered with status 503")
+        with pytest.raises(EngineError, match="next trial"):
+            await ask()
+        fake.faults = Faults()
+        async with asyncio.timeout(20):
+            while catalog.health()[0].state != "up":  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        assert await ask() == 200
+
+    use(lambda fake: engines(fake.url), body, fake)  # type: ignore[arg-type]
 
 
 def test_only_the_models_an_engine_is_listed_for_are_used() -> None:

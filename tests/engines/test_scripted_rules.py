@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import msgspec
 import pytest
 from tests.engines.scripted_prompts import (
@@ -31,7 +33,7 @@ from antiphon.engines.scripted import ScriptedEngine
 from antiphon.errors import EngineError
 from antiphon.model.message import Message
 from antiphon.model.tools import Tool
-from antiphon.vocab.control import CHANNEL, MESSAGE
+from antiphon.vocab.control import CHANNEL, END, GENERATION_STOP_IDS, MESSAGE, START
 from antiphon.vocab.tokenizer import default_tokenizer
 
 
@@ -262,3 +264,52 @@ def test_optional_arguments_are_given_only_if_something_was_said_of_them() -> No
     assert calls(said)[0][1] == {"path": "/tmp/a/b.txt"}
     said = reply("Read the file b.txt, limit 7", tools=[tool])
     assert calls(said)[0][1] == {"path": "b.txt", "limit": 7}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "say ",
+        "<a-b>",
+        "((((1+",
+        "in Aa Bb, ",
+        '"',
+        "what is my ",
+        "-",
+        "a.b/",
+        "a@",
+        "1 2 ",
+        "http://",
+    ],
+)
+def test_a_long_and_hostile_message_is_answered_like_any_other(said: str) -> None:
+    names = "path city url email text command expression date code directory".split()
+    properties = {name: {"type": "string"} for name in names}
+    schema = {"type": "object", "properties": properties, "required": names}
+    tool = Tool("f", "Does it.", schema)
+    said *= 100_000 // len(said)
+    assert reply(said, effort="low")[-1].channel == "final"
+    (call,) = calls(reply(said, tools=[tool], choice=REQUIRED, parallel=False))
+    assert set(call[1]) >= set(names)
+
+
+def test_no_ids_are_too_odd_for_it() -> None:
+    chance = Random(1)
+    words = [
+        "assistant",
+        "user",
+        "final",
+        "analysis",
+        "system",
+        "functions.f",
+        " to=",
+        "commentary",
+    ]
+    table = "# Tools\n\n## functions\n\nnamespace functions {\n\ntype f = (_: {a: "
+    pieces = [*([t] for t in GENERATION_STOP_IDS), [CHANNEL], [MESSAGE], [START], [END]]
+    pieces += [encode(word) for word in [*words, table]]
+    engine = ScriptedEngine()
+    for _ in range(500):
+        prompt = [t for _ in range(chance.randrange(1, 40)) for t in chance.choice(pieces)]
+        chunks = collect(engine, CompletionRequest(prompt=prompt, max_tokens=50))
+        assert chunks[-1].finish is not None

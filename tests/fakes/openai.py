@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiohttp import web
 from tests.fakes.chat import chat_routes
-from tests.fakes.wire import FakeEngine, Frame, Play, sse
+from tests.fakes.wire import FakeEngine, Frame, Play, Refusal, sse
 
 __all__ = ["FakeLmStudio", "FakeMlxLm", "FakeOpenai", "FakeTransformersServe", "completion_frames"]
 
@@ -47,7 +48,7 @@ def completion_frames(
 class FakeOpenai(FakeEngine):
     """Any endpoint with ``/v1/completions`` (3, the summary): string or ids in, text out.
 
-    ``special``: whether control tokens are in the text.
+    ``special``: whether control tokens are in the text. ``usage``: whether it tells any.
     """
 
     kind = "openai"
@@ -56,9 +57,13 @@ class FakeOpenai(FakeEngine):
     stop_text = True
     usage = True
 
-    def __init__(self, *args: Any, special: bool = True, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, special: bool = True, usage: bool | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self.special = special
+        if usage is not None:
+            self.usage = usage
 
     def routes(self) -> Iterable[web.RouteDef]:
         return [
@@ -157,7 +162,8 @@ class FakeLmStudio(FakeOpenai):
 
 
 class FakeTransformersServe(FakeOpenai):
-    """transformers serve (3.6): string prompts, stripped text, unknown fields refused."""
+    """transformers serve (3.6): string prompts, stripped text, unknown fields refused. Usage comes
+    with the last event, unasked, and there is no ``[DONE]`` (seen in 5.23)."""
 
     kind = "transformers"
     owner = "openai"
@@ -184,9 +190,19 @@ class FakeTransformersServe(FakeOpenai):
     def error_frame(self, message: str) -> bytes:
         return sse({"error": message})
 
-    async def completion(self, request: web.Request) -> web.StreamResponse:
-        from tests.fakes.wire import Refusal
+    def frames(self, play: Play, body: dict[str, Any]) -> Iterator[Frame]:
+        *texts, _done = super().frames(play, body)
+        count, last = texts.pop()
+        yield from texts
+        event = json.loads(last.removeprefix(b"data: "))
+        event["usage"] = {
+            "prompt_tokens": len(play.prompt),
+            "completion_tokens": play.total,
+            "total_tokens": len(play.prompt) + play.total,
+        }
+        yield count, sse(event)
 
+    async def completion(self, request: web.Request) -> web.StreamResponse:
         body = await self.read(request)
         if unsupported := sorted(self.refused & body.keys()):
             raise Refusal(422, f"Unsupported fields in the request: {set(unsupported)}")

@@ -97,7 +97,9 @@ def test_a_tool_call_reaches_the_client() -> None:
         answer = gateway.chat(tools=[tool])
     choice = answer.json["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
-    assert choice["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a": 1}'}
+    (told,) = choice["message"]["tool_calls"]
+    assert told["function"] == {"name": "f", "arguments": '{"a": 1}'}
+    assert told["id"].startswith("call_")
 
 
 def test_responses_say_who_made_them_and_what_was_ignored() -> None:

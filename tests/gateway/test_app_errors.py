@@ -55,10 +55,21 @@ def test_an_unknown_route_and_a_wrong_method_are_told_in_the_same_shape() -> Non
         wrong = gateway.send("DELETE", CHAT)
         odd = gateway.send("GET", "/%ff%00/../..?x=%")
     assert (unknown.status, unknown.error["code"]) == (404, "unknown_url")
+    assert "base URL" not in unknown.error["message"]
     assert slash.status == 404
     assert (wrong.status, wrong.error["code"]) == (405, "method_not_allowed")
     assert set(wrong.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
     assert odd.status == 404
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/v1/v1/chat/completions"])
+def test_a_base_url_without_v1_or_with_two_is_explained(path: str) -> None:
+    with Gateway(StepEngine()) as gateway:
+        answer = gateway.send("POST", path, GOOD)
+    assert (answer.status, answer.error["code"]) == (404, "unknown_url")
+    assert answer.error["message"] == (
+        f"there is no POST {path} here; it is at {CHAT}: a client's base URL has to end with /v1"
+    )
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", ""])

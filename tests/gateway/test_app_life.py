@@ -9,6 +9,8 @@ import threading
 import pytest
 from tests.gateway.serving import WAIT, Answer, Gate, Gateway, StepEngine, final, quick
 
+from antiphon.settings.model import LimitSettings, ServerSettings, Settings
+
 CHAT = "/v1/chat/completions"
 
 
@@ -96,6 +98,48 @@ def test_a_silent_stream_is_kept_alive_with_comments() -> None:
             received += connection.recv(65536)
         connection.close()
     assert received.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_stream_that_waits_for_its_place_is_kept_alive_too() -> None:
+    gate = Gate()
+    engine = StepEngine(gate, final("Mine."))
+    settings = Settings(
+        server=ServerSettings(keepalive_seconds=0.02), limits=LimitSettings(concurrent=1)
+    )
+    with Gateway(engine, settings) as gateway:
+        first = Client(gateway)
+        assert engine.began.acquire(timeout=WAIT)
+        with gateway.socket() as connection:
+            connection.sendall(request(stream=True))
+            received = b""
+            while received.count(b": keep-alive\n\n") < 3:
+                received += connection.recv(65536)
+            assert len(engine.requests) == 1
+            gate.open()
+            while b"[DONE]" not in received:
+                received += connection.recv(65536)
+        assert first.answer.status == 200
+    assert b"data: " in received
+    assert b"error" not in received
+
+
+def test_a_stream_that_waited_in_vain_ends_with_an_error_event() -> None:
+    gate = Gate()
+    engine = StepEngine(gate, final("Mine."))
+    settings = Settings(
+        server=ServerSettings(keepalive_seconds=0.02),
+        limits=LimitSettings(concurrent=1, queue_seconds=0.1),
+    )
+    with Gateway(engine, settings) as gateway:
+        first = Client(gateway)
+        assert engine.began.acquire(timeout=WAIT)
+        late = gateway.chat(stream=True)
+        gate.open()
+        assert first.answer.status == 200
+    assert late.status == 200
+    error, done = late.events
+    assert error["error"]["code"] == "overloaded"
+    assert done == "data: [DONE]"
 
 
 def test_an_engine_that_fails_after_a_comment_ends_the_stream_properly() -> None:

@@ -127,11 +127,11 @@ def test_settings_come_from_file_environment_and_flags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "turn.secnds=7"], "did you mean --turn-seconds"),
+        (["--set", "turn.secnds=7"], "did you mean turn.seconds?"),
         (["--set", "nothing"], "NAME=VALUE"),
         (["--port", "many"], "server.port"),
         (["--host", "0.0.0.0"], "antiphon keys add"),
-        (["--engine", "scripted:missing.jsonl"], "missing.jsonl"),
+        (["--engine", "scripted:missing.jsonl", "--port", "0"], "missing.jsonl"),
         (["--host", "192.0.2.1", "--set", "keys.file=/dev/null"], "192.0.2.1"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         done = run(tmp_path / "home", "--engine", "scripted", "--port", port)
     assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose" in done.stderr
 
 
 def test_a_hangup_reads_the_settings_again(tmp_path: Path) -> None:

@@ -76,13 +76,11 @@ def test_a_host_header_is_read_strictly(header: str, name: str | None) -> None:
     assert host_name(header) == name
 
 
-def test_allowed_hosts_and_the_address_bound_to_are_let_in() -> None:
+def test_allowed_hosts_are_let_in_whatever_their_case_and_port() -> None:
     check_host("Box.lan:8000", ["box.LAN"])
-    check_host("192.168.1.5:8000", [], bound="192.168.1.5")
-    for header in ("evil.com", None, "", "localhost evil.com"):
-        for bound in ("127.0.0.1", "0.0.0.0", ""):
-            with pytest.raises(ApiError, match="allowed_hosts"):
-                check_host(header, ["box.lan"], bound=bound)
+    for header in ("evil.com", None, "", "localhost evil.com", "box.lan.evil.com"):
+        with pytest.raises(ApiError, match="allowed_hosts"):
+            check_host(header, ["box.lan"])
 
 
 def test_without_keys_another_host_is_refused_on_every_route() -> None:

@@ -105,6 +105,7 @@ def test_aliased_tools_are_told() -> None:
         chat(gateway, tools=[tool])
     (line,) = lines.lines("request")
     assert line["aliased"] == {"python": "use_python"}
+    assert not lines.lines("decided")
 
 
 @pytest.mark.parametrize("stream", [False, True])

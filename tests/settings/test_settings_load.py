@@ -208,6 +208,10 @@ def test_a_mistake_in_the_environment_is_named(
 def test_a_mistake_on_the_command_line_is_named(write: Any) -> None:
     with pytest.raises(SettingsError, match=r"unknown option --prot; did you mean --port\?"):
         load(write(""), {}, {"prot": "1"})
+    with pytest.raises(
+        SettingsError, match=r"unknown setting turn\.secnds; did you mean turn\.seconds\?"
+    ):
+        load(write(""), {}, {"turn.secnds": "1"})
     with pytest.raises(SettingsError, match=r"^--mode: expected one of auto, harmony, standard"):
         load(write(""), {}, {"mode": "x"})
 

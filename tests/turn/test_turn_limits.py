@@ -103,6 +103,44 @@ def test_a_silent_engine_is_given_up_and_told() -> None:
     asyncio.run(run())
 
 
+def test_an_engine_has_more_time_to_read_its_prompt_than_between_tokens() -> None:
+    gate = asyncio.Event()
+
+    async def reads_then_hangs() -> AsyncGenerator[Sequence[Chunk], None]:
+        yield ()
+        await gate.wait()
+        yield (Chunk(text=HEADER + "a"),)
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        asyncio.get_running_loop().call_later(0.1, gate.set)
+        seen: list[TurnEvent] = []
+        turn = run_on(
+            SmallEngine(reads_then_hangs), idle_seconds=0.01, prompt_tokens_per_second=0.001
+        )
+        with pytest.raises(ApiError, match=r"nothing for 0\.01 s") as raised:
+            await collect(turn, seen)
+        assert raised.value.code == "engine_timeout"
+        assert any(isinstance(event, PartDelta) for event in seen)
+
+    asyncio.run(run())
+
+
+def test_an_engine_that_never_begins_is_given_up_by_the_length_of_its_prompt() -> None:
+    async def never() -> AsyncGenerator[Sequence[Chunk], None]:
+        yield ()
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        engine = SmallEngine(never)
+        with pytest.raises(ApiError) as raised:
+            await collect(run_on(engine, idle_seconds=0.01, prompt_tokens_per_second=10_000.0), [])
+        assert (raised.value.status, raised.value.code) == (504, "engine_timeout")
+        assert engine.stopped.is_set()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("send", [endless, alive_for_ever, header_then_silence])
 def test_a_turn_that_takes_too_long_is_ended(
     send: Callable[[], AsyncGenerator[Sequence[Chunk], None]],

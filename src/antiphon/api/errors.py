@@ -93,7 +93,13 @@ def as_api_error(error: AntiphonError) -> ApiError:
     if isinstance(error, EngineError):
         status = error.status_hint if error.status_hint in (400, 429, 503, 504) else 502
         type_: ErrorType = "invalid_request_error" if status == 400 else "engine_error"
-        return ApiError(str(error), status=status, type=type_, code="engine_error")
+        return ApiError(
+            str(error),
+            status=status,
+            type=type_,
+            code="engine_error",
+            retry_after=error.retry_after,
+        )
     if isinstance(error, StoreError):
         full = error.status_hint == 507
         return ApiError(

@@ -33,7 +33,9 @@ COMMANDS: Final = {
     "parse": LazyCommand("antiphon.cli.parse:parse", "Turn tokens or text into messages."),
     "inspect": LazyCommand("antiphon.cli.inspect:inspect", "Show a transcript, annotated."),
     "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
-    "serve": LazyCommand("antiphon.cli.serve:serve", "Serve Chat Completions over any engine."),
+    "serve": LazyCommand(
+        "antiphon.cli.serve:serve", "Serve Chat Completions over any engine that runs gpt-oss."
+    ),
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
@@ -86,11 +88,15 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def app(ctx: click.Context) -> None:
-    """Work with OpenAI gpt-oss's Harmony format: render, parse and look at conversations.
+    """Run OpenAI's gpt-oss behind any client, and work with its Harmony format.
+
+    "antiphon serve" is a gateway in front of the engine you have; the other commands render, parse
+    and show conversations, and look after engines, models and keys.
 
     \b
     Examples:
-      antiphon tokens "Hello, world"
+      antiphon serve
+      antiphon probe http://127.0.0.1:8080
       antiphon render conversation.json
       antiphon parse --json completion.txt
       antiphon inspect --html transcript.txt > transcript.html

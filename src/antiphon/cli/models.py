@@ -204,8 +204,10 @@ def _ask(
         response = connection.getresponse()
         data = response.read(MAX_ANSWER)
     except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(
-            f"cannot reach a gateway at {base}: {str(error) or type(error).__name__}"
+            f"cannot reach a gateway at {base}: {reason}; 'antiphon serve' starts one,"
+            " --url names another"
         ) from None
     finally:
         connection.close()
@@ -214,7 +216,10 @@ def _ask(
     except ValueError:
         raise DataError(f"{base} is no antiphon gateway: status {response.status}") from None
     if response.status != http.HTTPStatus.OK:
-        raise DataError(_message(answer) or f"{base} answers with status {response.status}")
+        said = _message(answer) or f"{base} answers with status {response.status}"
+        if response.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+            said = f"{said.rstrip('.')}; an operator's key is read from ANTIPHON_API_KEY"
+        raise DataError(said)
     return answer
 
 

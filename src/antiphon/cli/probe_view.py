@@ -40,6 +40,8 @@ def show(reports: Sequence[ProbeReport], terminal: Terminal) -> None:
     if not reports:
         ports = ", ".join(map(str, USUAL_PORTS))
         terminal.write(f"No engine was found on the usual ports ({ports}).\n")
+        terminal.write("One that runs elsewhere: antiphon probe URL\n")
+        terminal.write("None yet: antiphon serve --model FILE.gguf starts llama.cpp.\n")
     for number, report in enumerate(reports):
         if number:
             terminal.write("\n")

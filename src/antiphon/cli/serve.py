@@ -20,6 +20,7 @@ from antiphon.settings.model import Settings
 from antiphon.settings.options import Option, options
 
 if TYPE_CHECKING:
+    from antiphon.gateway.logs import Log
     from antiphon.gateway.services import Services
 
 __all__ = ["serve"]
@@ -147,7 +148,8 @@ def _check(settings: Settings) -> list[str]:
     path = key_file_path(settings.keys.file, os.environ)
     ring = KeyFile(path).load()
     check_bind(settings, ring)
-    keys = f"{len(ring.keys)} keys in {path}" if ring else "no API keys: this machine only"
+    count = "1 key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
+    keys = f"{count} in {path}" if ring else "no API keys: this machine only"
     return [keys]
 
 
@@ -178,6 +180,11 @@ def _runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
+def _ready(view: ServeView, url: str, services: Services, keys: str, log: Log) -> None:
+    view.ready(url, services, keys)
+    view.log_to(log)
+
+
 async def _run(
     settings: Settings, listener: Any, view: ServeView, read: Callable[[], Settings], keys: str
 ) -> None:
@@ -206,7 +213,7 @@ async def _run(
             lifecycle=services.lifecycle,
             shutdown_seconds=settings.server.shutdown_seconds,
             max_message_bytes=settings.server.body_bytes,
-            on_ready=lambda: view.ready(server.url, services, keys),
+            on_ready=lambda: _ready(view, server.url, services, keys, log),
             on_drain=lambda active: view.line(
                 f"stopping: {active} requests may finish within"
                 f" {settings.server.shutdown_seconds:g} s; again to end them now"

@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from antiphon import __version__
 from antiphon.cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
+    from antiphon.gateway.logs import Log
     from antiphon.gateway.services import Services
 
 __all__ = ["ServeView"]
 
+MAKESHIFT = (
+    "no engine was found on the usual ports, so this is a test model that knows next to nothing."
+    " A real one: --engine URL, or --model FILE.gguf"
+)
+"""What is said where nothing was configured and nothing was found."""
+
 MAX_MODELS = 20
 """Most models that are listed."""
+FIRST_SECONDS = 2.0
+"""In a pipe, what is waited for is not worth a line before so long,"""
+AGAIN_SECONDS = 10.0
+"""and not another one before so long."""
 
 
 class ServeView:
     """Writes to ``stream``, which is stderr: the log goes there too."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = Terminal(stream)
         self._open_line = False
+        self._clock = clock
+        self._due = clock() + FIRST_SECONDS
+        self._log: Log | None = None
+
+    def log_to(self, log: Log) -> None:
+        """The server runs: what engines do from now on is for its log."""
+        self._log = log
 
     def progress(self, text: str) -> None:
-        """What is being waited for; only where somebody can see it."""
-        if self._terminal.is_tty:
+        """What is being waited for, or has become of an engine. Of what repeats itself, little."""
+        repeats = text.startswith("loading ") and text.endswith(" s")
+        now = self._clock()
+        if self._log is not None:
+            if not repeats or now >= self._due:
+                self._due = now + AGAIN_SECONDS
+                self._log.info("engine", why=text)
+        elif not self._terminal.is_tty:
+            if now >= self._due:
+                self._due = now + AGAIN_SECONDS
+                self.line(text)
+        else:
             line = printable(text)[: max(20, self._terminal.width - 1)]
             self._terminal.write(f"\r\x1b[K{self._terminal.style(line, 'dim')}")
             self._terminal.flush()
@@ -51,6 +81,8 @@ class ServeView:
         for name, what in _models(services):
             self._pair(name, what)
         self._pair("keys", keys)
+        if _is_makeshift(services):
+            self._pair("note", MAKESHIFT)
 
     def checked(self, settings: list[tuple[str, str]], facts: list[str]) -> None:
         """The settings that are not at their defaults, and that all is well."""
@@ -72,6 +104,15 @@ class ServeView:
             self._open_line = False
         self._terminal.write(text)
         self._terminal.flush()
+
+
+def _is_makeshift(services: Services) -> bool:
+    """Whether the tiny model is served though nobody asked for it."""
+    from antiphon.engines.tiny.model import MODEL_NAME
+
+    settings = services.settings
+    asked = settings.engine or settings.model or settings.engines
+    return not asked and [card.id for card in services.catalog.list()] == [MODEL_NAME]
 
 
 def _models(services: Services) -> list[tuple[str, str]]:
@@ -102,7 +143,10 @@ def _models(services: Services) -> list[tuple[str, str]]:
     if len(cards) > MAX_MODELS:
         lines.append(("more models", str(len(cards) - MAX_MODELS)))
     lines += [
-        (f"engine {engine.name}", f"{engine.state}: {engine.detail}")
+        (
+            "engine " + engine.name.removeprefix("engine at "),
+            f"{engine.state}: {engine.detail}",
+        )
         for engine in services.catalog.health()
         if engine.state not in ("up", "idle")
     ]

@@ -18,6 +18,7 @@ from antiphon.engines.lifecycle import Group, UnitStatus
 from antiphon.engines.pool import Member, Pool
 from antiphon.engines.protocol import Engine
 from antiphon.engines.served import EngineHealth, ModelCard, Offer, Served
+from antiphon.engines.shared import SharedMember, SharedPassthrough
 from antiphon.engines.sources import Progress, ScriptedSource, Source, UnitSource, UrlSource
 from antiphon.engines.wanted import TINY, Wanted, wanted_engines
 from antiphon.settings.effective import merged
@@ -57,12 +58,14 @@ class Catalog:
         self._sources: list[Source] = []
         self._left: list[Source] = []
         self._pools: dict[tuple[object, ...], Pool] = {}
+        self._shared: dict[tuple[object, ...], SharedPassthrough] = {}
         self._created: dict[str, int] = {}
         self._served: dict[str, Served] = {}
         self._names: dict[str, str] = {}
         self._any: Offer | None = None
         self._owner: dict[int, Source] = {}
         self._used_pools: set[tuple[object, ...]] = set()
+        self._used_shared: set[tuple[object, ...]] = set()
         self._indexed: tuple[int, ...] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -282,13 +285,18 @@ class Catalog:
             for member in pool.health()
             if member.name in engines and member.state == "open"
         ]
-        if not open_:
+        errors = [member.last_error or "" for member in open_]
+        for offer in source.offers:
+            for shared in self._shared.values():
+                why = shared.down(offer.passthrough)
+                errors += [] if why is None else [why]
+        if not errors:
             return health
         return EngineHealth(
             name=health.name,
             state="down",
             models=health.models,
-            detail=open_[0].last_error or "its last requests failed",
+            detail=errors[0] or "its last requests failed",
         )
 
     async def _watch(self) -> None:
@@ -303,11 +311,31 @@ class Catalog:
             try:
                 await asyncio.gather(*[self._look(source) for source in due])
                 await asyncio.gather(*[pool.check() for pool in self._pools.values()])
+                await asyncio.gather(*[self._check_routes(source) for source in self._sources])
                 if self._indexed != self._versions():
                     self._index()
             except Exception:  # noqa: BLE001 - see below
                 # Whatever it is, the engines have to be looked after in future, too.
                 _log.exception("looking after the engines failed")
+
+    async def _check_routes(self, source: Source) -> None:
+        """Ask an engine whose own routes are left alone whether it is back."""
+        if not isinstance(source, UrlSource):
+            return
+        down = [
+            (shared, offer.passthrough)
+            for shared in self._shared.values()
+            for offer in source.offers
+            if shared.down(offer.passthrough) is not None
+        ]
+        if not down:
+            return
+        before = source.health.state
+        up = await source.check()
+        for shared, routes in down if up else ():
+            shared.try_now(routes)
+        if not up and before != "down":
+            self._progress(f"{source.health.name} is down: {source.health.detail}")
 
     async def _look(self, source: Source) -> None:
         """Ask an engine anew, and tell if that changed whether it is up."""
@@ -347,10 +375,11 @@ class Catalog:
             if name in offers:
                 names.update(dict.fromkeys(model.aliases, name))
         names.update({name: name for name in offers})
-        self._used_pools = set()
+        self._used_pools, self._used_shared = set(), set()
         self._served = {name: self._serve(name, offers[name]) for name in sorted(offers)}
         self._names = names
         self._pools = {key: self._pools[key] for key in self._used_pools}
+        self._shared = {key: self._shared[key] for key in self._used_shared}
         for name in self._served:
             self._created.setdefault(name, int(self._clock()))
 
@@ -368,7 +397,7 @@ class Catalog:
             engine=self._engine(used) if raw else first.engine,
             gpt_oss=bool(raw),
             reasons=first.reasons,
-            passthrough=first.passthrough,
+            passthrough=self._passthrough(used),
             context_length=min(lengths, default=None),
             settings=settings,
             labels=first.labels,
@@ -395,6 +424,30 @@ class Catalog:
             pool = self._pools[key] = Pool(members)
         self._used_pools.add(key)
         return pool
+
+    def _passthrough(self, offers: Sequence[Offer]) -> object:
+        """The own routes of one engine or of several; None if the first has none. Those at a URL
+        get a breaker even if they are the only ones.
+        """
+        able = [offer for offer in offers if offer.passthrough is not None]
+        sources = [self._owner.get(id(offer.engine)) for offer in able]
+        if offers[0].passthrough is None:
+            return None
+        if len(able) == 1 and not isinstance(sources[0], UrlSource):
+            return offers[0].passthrough
+        members = [
+            SharedMember(
+                offer.passthrough,
+                weight=source.wanted.settings.weight if source else 1.0,
+                concurrent=source.wanted.settings.concurrent if source else 0,
+            )
+            for offer, source in zip(able, sources, strict=True)
+        ]
+        key = tuple((id(m.routes), m.weight, m.concurrent) for m in members)
+        if (shared := self._shared.get(key)) is None:
+            shared = self._shared[key] = SharedPassthrough(members)
+        self._used_shared.add(key)
+        return shared
 
     def _unknown(self, name: str | None) -> ApiError:
         known = list(self._names)

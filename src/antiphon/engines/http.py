@@ -22,9 +22,9 @@ __all__ = ["CONNECT_TIMEOUT", "READ_TIMEOUT", "Call", "HttpEngine", "StreamReade
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds to connect."""
-READ_TIMEOUT: Final = 600.0
+READ_TIMEOUT: Final = 1800.0
 """Seconds without a byte: the longest that an engine may read a prompt or load a model in silence.
-How long a client waits is `TurnSettings.idle_seconds`."""
+How long a client waits is for `TurnSettings` to say."""
 MAX_ERROR_BYTES: Final = 65_536
 """How much of an error answer is read."""
 KEEP_ALIVE: Final = 4.0

@@ -86,10 +86,10 @@ def require_model(key: ApiKey | None, names: Iterable[str]) -> None:
         )
 
 
-def check_bind(settings: Settings, ring: KeyRing, *, allow_open: bool = False) -> None:
+def check_bind(settings: Settings, ring: KeyRing) -> None:
     """Refuse to listen to a network without keys. Raises SettingsError."""
     host = settings.server.host
-    if not ring and not allow_open and not is_loopback(host):
+    if not ring and not is_loopback(host):
         raise SettingsError(
             f"server.host is {host}, but there are no API keys: anyone on the network could use the"
             " engine. Make a key with 'antiphon keys add', or listen on 127.0.0.1."

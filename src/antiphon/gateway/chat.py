@@ -67,7 +67,8 @@ class ChatRoute:
         mode = services.policy.mode(scope, served, opening.conversation)
         context.mode = mode
         if mode == "standard":
-            await forward(services, scope, receive, send, served, body)
+            key = opening.conversation
+            await forward(services, scope, receive, send, served, body, conversation=key)
             return
         request = await self._decode(settings, context, served, opening, body, large=large)
         context.ignored = request.ignored
@@ -165,9 +166,9 @@ class _Work:
         )
         fold = self._fold() if self._request.store else None
         services, context = self._services, self._context
+        stream.open()  # Comments go out while it waits for its turn as well.
         async with services.policy.admit(context, self._served, self._size):
             with watched(services.policy.watch(context, self._served)) as watch:
-                stream.open()
                 async with aclosing(self._batches(watch)) as batches:
                     async for index, events in batches:
                         if events:

@@ -90,9 +90,9 @@ class _Work:
                 return with_transcript(self._answer.body(), watch)
 
     async def stream(self, stream: EventStream) -> None:
+        stream.open()  # Comments go out while it waits for its turn as well.
         async with self._place():
             with watched(self._services.policy.watch(self._context, self._served)) as watch:
-                stream.open()
                 async with aclosing(self._chunks(watch)) as batches:
                     async for chunks in batches:
                         text = self._answer.feed(chunks)

@@ -51,11 +51,7 @@ class Gatekeeper:
         origin = header_of(scope, "origin")
         context.headers |= cors_headers(origin, settings.cors.origins)
         if not self._live.keys and not self._live.keys_required:
-            check_host(
-                header_of(scope, "host"),
-                settings.server.allowed_hosts,
-                bound=settings.server.host,
-            )
+            check_host(header_of(scope, "host"), settings.server.allowed_hosts)
             check_origin(origin, settings.cors.origins)
 
     def identify(self, scope: Scope, context: RequestContext) -> None:

@@ -108,13 +108,24 @@ async def http_error(request: Request, error: Exception) -> Response:
     )
 
 
+def _meant(request: Request | None) -> str:
+    """A hint for clients whose base URL has ``/v1`` not at all, or twice."""
+    if request is None:
+        return ""
+    path = request.url.path
+    meant = path.removeprefix("/v1") if path.startswith("/v1/v1/") else f"/v1{path}"
+    if any(getattr(route, "path", None) == meant for route in request.app.routes):
+        return f"; it is at {meant}: a client's base URL has to end with /v1"
+    return ""
+
+
 def _from_http(error: HTTPException, request: Request | None = None) -> ApiError:
     status = error.status_code
     headers = dict(error.headers or {})
     where = f"{request.method} {request.url.path}" if request is not None else "this request"
     if status == 404:
         return ApiError(
-            f"there is no {where[:200]} here",
+            f"there is no {where[:200]} here{_meant(request)}",
             status=404,
             type="not_found_error",
             code="unknown_url",

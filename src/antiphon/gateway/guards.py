@@ -60,14 +60,10 @@ def host_name(header: str) -> str | None:
     return parts.hostname
 
 
-def check_host(header: str | None, allowed: Collection[str], *, bound: str = "") -> None:
-    """Raises ApiError 403 unless Host is a loopback name, ``allowed``, or the address bound to."""
+def check_host(header: str | None, allowed: Collection[str]) -> None:
+    """Raises ApiError 403 unless Host is a loopback name or ``allowed``."""
     name = host_name(header or "")
-    if name is not None and (
-        is_loopback(name)
-        or name in {each.lower() for each in allowed}
-        or (bound not in ("", "0.0.0.0", "::") and name == bound.lower())  # noqa: S104
-    ):
+    if name is not None and (is_loopback(name) or name in {each.lower() for each in allowed}):
         return
     raise ApiError(
         "This server has no API keys and answers only to local names; the request's Host header is"

@@ -7,22 +7,20 @@ by another. Only routes of the list can be reached; an engine's other routes can
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api.chat.stream import error_frames
 from antiphon.api.errors import ApiError
 from antiphon.engines.served import Served
+from antiphon.engines.shared import CONVERSATION, Routes
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import RequestContext, context_of
 from antiphon.gateway.errors import ClientGoneError, to_api_error
 from antiphon.gateway.hooks import PassedWatch, watched
 from antiphon.gateway.opening import read_opening
 from antiphon.gateway.services import Services
-
-if TYPE_CHECKING:
-    from antiphon.engines.passthrough import Passthrough
 
 __all__ = ["PASSED_ON", "ProxyRoute", "forward"]
 
@@ -55,10 +53,19 @@ class ProxyRoute:
 
 
 async def forward(
-    services: Services, scope: Scope, receive: Receive, send: Send, served: Served, body: bytes
+    services: Services,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    served: Served,
+    body: bytes,
+    *,
+    conversation: str = "",
 ) -> None:
-    """Answer with what the engine answers. Raises ApiError 400 if it has no route of its own."""
-    passthrough: Passthrough | None = served.passthrough
+    """Answer with what the engine answers. Requests of one ``conversation`` go to the same engine
+    of several. Raises ApiError 400 if there is no route.
+    """
+    passthrough: Routes | None = served.passthrough
     if passthrough is None:
         raise ApiError(
             f"{scope['path']} is not possible for the model {served.name!r}: its engine has no"
@@ -70,6 +77,7 @@ async def forward(
     relay = _Relay(services, context, served, passthrough, send)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     headers["x-request-id"] = context.request_id
+    headers[CONVERSATION] = f"{context.tenant}:{conversation}" if conversation else ""
     try:
         await services.lifecycle.run(receive, relay.run(scope["path"], body, headers))
     except ClientGoneError:
@@ -90,7 +98,7 @@ class _Relay:
         services: Services,
         context: RequestContext,
         served: Served,
-        passthrough: Passthrough,
+        passthrough: Routes,
         send: Send,
     ) -> None:
         self.events = False

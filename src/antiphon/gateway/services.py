@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import secrets
 import time
@@ -25,6 +26,7 @@ from antiphon.store.records import RecordStore
 from antiphon.store.sealing import Sealer
 from antiphon.turn.engine import TurnRunner
 from antiphon.turn.ordinary import OrdinaryRunner
+from antiphon.turn.prompt import renderer
 
 __all__ = ["Clock", "Models", "Services", "random_id", "system_clock"]
 
@@ -109,12 +111,15 @@ class Services:
         return self._catalog
 
     async def open(self) -> None:
-        """Open the catalog, unless there is one. Raises StoreError if the store cannot be used."""
+        """Open the catalog, unless there is one, and load the tokenizer, so that the first request
+        does not wait for it. Raises StoreError if the store cannot be used.
+        """
         await self._caretaker.start()
         if self._catalog is None:
             from antiphon.engines.catalog import Catalog
 
             self._catalog = self._opened = await Catalog.open(self.settings)
+        await asyncio.to_thread(renderer)
 
     async def aclose(self) -> None:
         """Close what `open` opened, when what runs in the background has ended."""
@@ -133,7 +138,7 @@ class Services:
             served.engine,
             settings=for_model(self.settings, served.settings),
             store=self.store,
-            new_id=self.new_id,
+            new_id=self._call_id,
             model=served.settings
             if served.settings.context_length is not None
             else replace(served.settings, context_length=served.context_length),
@@ -145,7 +150,11 @@ class Services:
 
     def ordinary(self, served: Served) -> OrdinaryRunner:
         """The one that runs turns through the chat route of this model's engine."""
-        return OrdinaryRunner(served, settings=self.settings.turn, new_id=self.new_id)
+        return OrdinaryRunner(served, settings=self.settings.turn, new_id=self._call_id)
+
+    def _call_id(self) -> str:
+        """OpenAI's form: there are clients that tell calls by it."""
+        return f"call_{self.new_id()}"
 
     async def reload(self) -> bool:
         """Read settings and keys again, and serve by them from the next request on. False, and

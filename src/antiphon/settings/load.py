@@ -228,7 +228,9 @@ def _from_flags(flags: Mapping[str, str], known: Mapping[str, Option]) -> dict[s
     values: dict[str, Any] = {}
     for name, text in flags.items():
         flag = "--" + name.lstrip("-").replace(".", "-").replace("_", "-")
-        if (option := by_flag.get(flag)) is None:
+        if (option := by_flag.get(flag)) is None and "." in name:
+            raise _unknown(f"command line: unknown setting {name}", name, known, known)
+        if option is None:
             raise _unknown(f"command line: unknown option {flag}", flag, by_flag, by_flag)
         values[option.path] = _from_text(option, text, flag)
     return values

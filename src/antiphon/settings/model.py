@@ -139,6 +139,9 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Longest turn."""
     idle_seconds: Seconds = 120.0
     """Longest silence of the engine."""
+    prompt_tokens_per_second: Annotated[float, Meta(gt=0)] = 50.0
+    """The slowest that an engine may read a prompt: before its first token, it may be silent for as
+    much longer as that takes."""
     choices: Positive = 8
     """Largest ``n``."""
     stop_strings: Positive = 16

@@ -94,6 +94,7 @@ class TurnRunner:
                 if out:
                     yield out
                 finish: Finish | None = None
+                watch.reading(len(completion.prompt) / limits.prompt_tokens_per_second)
                 async with aclosing(self._engine.complete(completion)) as engine:
                     while True:
                         watch.waits()
@@ -110,6 +111,8 @@ class TurnRunner:
                             assert watch.error is not None
                             raise watch.error from None
                         watch.heard()
+                        if chunks:
+                            watch.speaks()
                         if observer is not None:
                             observer.received(chunks)
                         if finish is not None:

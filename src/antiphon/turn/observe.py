@@ -27,6 +27,6 @@ class TurnObserver(Protocol):
 
     def decided(self, what: str, why: str) -> None:
         """A decision worth a line in the log; never content. ``what`` is stable and for programs,
-        such as ``continued``, ``retried``, ``remembered``, ``aliased_tool``.
+        such as ``continued``, ``retried``, ``remembered``.
         """
         ...

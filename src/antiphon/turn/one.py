@@ -118,10 +118,7 @@ class OneTurn:
 
     def decisions(self) -> list[tuple[str, str]]:
         """What was decided before the engine is asked, and why."""
-        found = [
-            ("aliased_tool", f"{name[:100]!r} is {alias} in the prompt")
-            for name, alias in self.request.names.aliased.items()
-        ]
+        found = []
         if self._restored:
             found.append(("remembered", f"{self._restored} calls came without their reasoning"))
         if self._dropped:

@@ -16,6 +16,7 @@ __all__ = ["Watchdog"]
 class Watchdog:
     """Ends a wait for the engine that takes too long: ``idle`` for silence, ``total`` for the turn.
 
+    ``silence`` is how long it may be silent now: `reading` makes it longer, `speaks` as it was.
     Between `waits` and `heard`, the current task may be cancelled; `expired` says that it was this
     watchdog. A slow client is not the engine's silence.
     """
@@ -30,11 +31,12 @@ class Watchdog:
         "_timer",
         "_total",
         "error",
+        "silence",
     )
 
     def __init__(self, *, idle: float, total: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._idle = idle
+        self._idle = self.silence = idle
         self._total = total
         self._last = self._loop.time()
         self._deadline = self._last + total
@@ -46,6 +48,14 @@ class Watchdog:
     def cancel(self) -> None:
         """The turn is over."""
         self._timer.cancel()
+
+    def reading(self, seconds: float) -> None:
+        """The engine reads a prompt, which may take so long and says nothing."""
+        self.silence = self._idle + seconds
+
+    def speaks(self) -> None:
+        """The engine has begun to answer."""
+        self.silence = self._idle
 
     def waits(self) -> None:
         """The turn waits for the engine now. Raises ApiError if its time is over."""
@@ -68,12 +78,12 @@ class Watchdog:
     def _look(self) -> None:
         now = self._loop.time()
         waiting = self._task is not None
-        if waiting and now >= min(self._deadline, self._last + self._idle):
+        if waiting and now >= min(self._deadline, self._last + self.silence):
             if now >= self._deadline:
                 self.error = self._late()
             else:
                 self.error = ApiError(
-                    f"the engine sent nothing for {self._idle:g} s",
+                    f"the engine sent nothing for {self.silence:.6g} s",
                     status=504,
                     type="engine_error",
                     code="engine_timeout",
@@ -82,7 +92,10 @@ class Watchdog:
             self._cancelling = self._task.cancelling()
             self._task.cancel()
             return
-        next_look = self._last + self._idle if waiting else now + self._idle
+        # `silence` may become shorter in the meantime, down to `idle`.
+        next_look = min(
+            self._last + self.silence if waiting else now + self._idle, now + self._idle
+        )
         if now < self._deadline:
             next_look = min(next_look, self._deadline)
         self._timer = self._loop.call_at(next_look, self._look)

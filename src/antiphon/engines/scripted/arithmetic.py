@@ -16,7 +16,7 @@ _WORDS: Final = (
     (re.compile(r"\b(?:to the power of)\b|\*\*"), "^"),
 )
 _EXPRESSION: Final = re.compile(
-    r"[(\s-]*\d+(?:\.\d+)?[)\s]*(?:[-+*/^%]\s*[(\s-]*\d+(?:\.\d+)?[)\s]*)+"
+    r"[(\s-]{0,20}\d+(?:\.\d+)?[)\s]{0,20}(?:[-+*/^%][(\s-]{0,20}\d+(?:\.\d+)?[)\s]{0,20})+"
 )
 _TOKEN: Final = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([-+*/^%()]))")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d|\d+\.\d+\.\d+|\d{1,2}/\d{1,2}/\d{2,4}")

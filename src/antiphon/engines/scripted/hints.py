@@ -22,10 +22,10 @@ _SUBJECT: Final = re.compile(_NAME)
 _QUOTED: Final = re.compile(r"\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`|(?<!\w)'([^'\n]+)'(?!\w)")
 _NUMBER: Final = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\w)")
 _PATH: Final = re.compile(
-    r"(?<![\w:/])(?:[~.]{0,2}/)?(?:[\w.-]+/)*[\w-]+\.\w{1,8}\b|(?<!\w)/[\w./-]+"
+    r"(?<![\w:/.~-])(?:[~.]{0,2}/)?(?:[\w.-]+/)*[\w-]+\.\w{1,8}\b|(?<![\w:/.~-])/[\w./-]+"
 )
 _URL: Final = re.compile(r"https?://[^\s\"'<>]+")
-_EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]*\w")
+_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]*\w")
 _DATE_TIME: Final = re.compile(r"\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?)?")
 _COMMAND: Final = re.compile(
     r"\b(?:run|execute)\b[^:\n]{0,40}:\s*(.+)|\b(?:run|execute) (.+)", re.IGNORECASE

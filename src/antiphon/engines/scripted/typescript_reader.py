@@ -65,21 +65,24 @@ def read_tools(section: str) -> list[OfferedTool]:
             tools.append(OfferedTool(namespace, text.strip(), None))
             continue
         inside = body.group(1)
+        done = 0
         for found in _TOOL.finditer(inside):
-            above = inside[: found.start()].rpartition("\n\n")[2]
-            description = "\n".join([line[3:] for line in above.splitlines()])
+            above = inside[done : found.start()].rpartition("\n\n")[2]
+            done = found.end()
+            comments = above.splitlines()
+            description = "\n".join([line[3:] for line in comments])
             schema: dict[str, Any] = {"type": "object"}
             if found.group(2) != ")":
-                schema = read_type(inside[found.end() :]) or schema
+                schema = read_type(inside, found.end()) or schema
             recipient = f"{namespace}.{found.group(1)}"
             free = schema.get("type") == "string"
             tools.append(OfferedTool(recipient, description, None if free else schema))
     return tools
 
 
-def read_type(text: str) -> dict[str, Any]:
-    """The JSON Schema of the type at the start of ``text``; an empty one if it cannot be read."""
-    reader = _Reader(text)
+def read_type(text: str, at: int = 0) -> dict[str, Any]:
+    """The JSON Schema of the type at ``at`` in ``text``; an empty one if it cannot be read."""
+    reader = _Reader(text, at)
     try:
         schema = reader.type(0)
     except _UnreadableError:
@@ -92,10 +95,10 @@ class _UnreadableError(Exception):
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, at: int) -> None:
         self.named: dict[str, dict[str, Any]] = {}
         self._text = text
-        self._at = 0
+        self._at = at
         self._notes: list[str] = []
         self._label: str | None = None
         self._kind = ""
