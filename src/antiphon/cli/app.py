@@ -33,7 +33,10 @@ COMMANDS: Final = {
     "parse": LazyCommand("antiphon.cli.parse:parse", "Turn tokens or text into messages."),
     "inspect": LazyCommand("antiphon.cli.inspect:inspect", "Show a transcript, annotated."),
     "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
-    "serve": LazyCommand("antiphon.cli.serve:serve", "Serve Chat Completions over any engine."),
+    "serve": LazyCommand(
+        "antiphon.cli.serve:serve",
+        "Serve Chat Completions and Responses over any engine that runs gpt-oss.",
+    ),
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
