@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
     "serve": LazyCommand(
         "antiphon.cli.serve:serve",
-        "Serve Chat Completions and Responses over any engine that runs gpt-oss.",
+        "Serve Chat Completions and Responses over any engine.",
     ),
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
