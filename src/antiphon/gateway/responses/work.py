@@ -88,6 +88,7 @@ class Work:
             visibility=self._shown,
             dialect="reasoning" if dialect == "reasoning" else "reasoning_text",
             seal=lambda data: services.sealer.seal(context.tenant, data),
+            summaries=services.settings.responses.summaries,
         )
         self._item_id = item_id
         self._input = stored_items(request.items, item_id)
