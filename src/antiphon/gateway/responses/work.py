@@ -203,6 +203,8 @@ class Work:
                     return  # Cancelled, or deleted, while it waited.
                 with watched(services.policy.watch(context, self._served)) as watch:
                     await self._pump(watch, _nowhere)
+            if context.lease is not None:
+                await context.lease.settle()
             await self._end(_nowhere, self._stream.finish(now=self._now()))
         except asyncio.CancelledError:
             if self._live is not None and self._live.cancelled:
