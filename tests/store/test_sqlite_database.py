@@ -243,6 +243,19 @@ def test_room_of_expired_records_goes_back_to_the_disk(tmp_path: Path) -> None:
     assert path.stat().st_size < 1_000_000
 
 
+def test_what_was_deleted_is_not_in_the_files(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        records = SqliteRecords(database, max_bytes=1 << 30, cipher=RowCipher())
+        for n in range(20):
+            await records.put("t", record(f"r{n}", b"the launch code is 0000 " * (1 + 1_000 * n)))
+        for n in range(10):
+            assert await records.delete("t", "response", f"r{n}")
+        assert await records.expire(2) == 10
+
+    opened(tmp_path / "s.db", scenario)
+    assert b"launch code" not in b"".join(each.read_bytes() for each in tmp_path.iterdir())
+
+
 def test_no_frequent_query_scans_or_sorts(tmp_path: Path) -> None:
     async def scenario(database: Database) -> None:
         for sql in _HOT.strip().split(";"):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.api.errors import as_api_error
 from antiphon.errors import MissingExtraError, SettingsError, StoreError
 from antiphon.settings.load import describe, load
 from antiphon.settings.model import Settings, StoreSettings
@@ -236,3 +237,10 @@ def test_the_environment_names_the_store(tmp_path: Path) -> None:
         }
     )
     assert (settings.store.url, settings.store.sync) == ("memory", "full")
+
+
+def test_clients_are_told_that_it_fails_and_not_where() -> None:
+    for status in (503, 507):
+        told = as_api_error(StoreError("/home/secret/antiphon.db: I/O error", status=status))
+        assert (told.status, told.type, told.code) == (status, "server_error", "store_unavailable")
+        assert "secret" not in told.body().decode()

@@ -34,7 +34,8 @@ COMMANDS: Final = {
     "inspect": LazyCommand("antiphon.cli.inspect:inspect", "Show a transcript, annotated."),
     "tokens": LazyCommand("antiphon.cli.tokens:tokens", "Count and show the tokens of a text."),
     "serve": LazyCommand(
-        "antiphon.cli.serve:serve", "Serve Chat Completions over any engine that runs gpt-oss."
+        "antiphon.cli.serve:serve",
+        "Serve Chat Completions and Responses over any engine.",
     ),
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."

@@ -95,7 +95,7 @@ def _parameter(path: str) -> str:
 def serve(
     config: Path | None, assignments: tuple[str, ...], check: bool, **given: str | None
 ) -> None:
-    """Serve Chat Completions and Responses over any engine that runs gpt-oss.
+    """Serve Chat Completions and Responses over any engine.
 
     \b
     Examples:

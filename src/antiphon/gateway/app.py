@@ -111,6 +111,8 @@ async def _lifespan(app: Starlette) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        if services.lifecycle.draining:
+            await services.running.finish()  # As requests may, for as long as they may.
         services.lifecycle.close()
         services.policy.closed()
         await services.aclose()

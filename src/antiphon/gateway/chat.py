@@ -210,6 +210,7 @@ def prompt_policy(settings: Settings, served: Served, context: RequestContext) -
         knowledge_cutoff=prompt.knowledge_cutoff,
         on_media=prompt.on_media,
         responses_on_media=settings.responses.on_media,
+        summaries=settings.responses.summaries,
         strict_parameters=settings.strict_parameters,
         max_choices=settings.turn.choices,
         max_stop_strings=settings.turn.stop_strings,

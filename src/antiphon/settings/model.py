@@ -207,6 +207,9 @@ class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     request."""
     on_media: Literal["refuse", "placeholder"] = "placeholder"
     """Images, audio and other files that are not text: a 400, or a fixed line in their place."""
+    summaries: bool = False
+    """Summarise reasoning for requests that ask for it: with sentences of the reasoning itself,
+    marked as an extract."""
     background: Positive = 32
     """Background responses that run or wait at a time; more are refused with 503."""
     background_per_key: Annotated[int, Meta(ge=0)] = 8

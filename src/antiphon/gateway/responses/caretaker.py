@@ -15,12 +15,19 @@ import socket
 from typing import Final
 
 from antiphon.errors import StoreError
-from antiphon.gateway.responses.kept import failed_record
+from antiphon.gateway.responses.kept import end_for_another
 from antiphon.gateway.responses.live import Running
 from antiphon.store.protocol import StateStore
-from antiphon.store.records import UNFINISHED, Record, RecordStore
+from antiphon.store.records import Record, RecordStore
 
-__all__ = ["BEAT_SECONDS", "LOOK_SECONDS", "SILENT_SECONDS", "Caretaker", "owner_name"]
+__all__ = [
+    "BEAT_SECONDS",
+    "LOOK_SECONDS",
+    "SILENT_SECONDS",
+    "Caretaker",
+    "ask_to_cancel",
+    "owner_name",
+]
 
 LOOK_SECONDS: Final = 1.0
 """How often a background response is looked at that another process may have cancelled."""
@@ -29,16 +36,24 @@ BEAT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 45.0
 """A process that said nothing for so long is gone."""
 
-LOST: Final = "server_error"
-LOST_MESSAGE: Final = "The server ended while it worked on this response. Please ask again."
+LOST: Final = {
+    "code": "server_error",
+    "message": "The server ended while it worked on this response. Please ask again.",
+}
 
 _SPACE: Final = "alive"
+_CANCEL: Final = "cancel"
 _log = logging.getLogger(__name__)
 
 
 def owner_name() -> str:
     """A name for this process: its machine, its number, and something that no other one has."""
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
+async def ask_to_cancel(state: StateStore, tenant: str, id: str) -> None:
+    """Have a response ended by the process that makes it. Raises StoreError."""
+    await state.put(_CANCEL, f"{tenant}\0{id}", b"1", ttl=SILENT_SECONDS)
 
 
 class Caretaker:
@@ -74,8 +89,7 @@ class Caretaker:
         for tenant, record in await self._records.unfinished(None):
             if not await self._is_lost(tenant, record):
                 continue
-            failed = failed_record(record, code=LOST, message=LOST_MESSAGE)
-            if await self._records.put(tenant, failed, over=UNFINISHED):
+            if await end_for_another(self._records, tenant, record, "failed", LOST):
                 marked += 1
         if marked:
             _log.warning("%d responses were left unfinished and are marked as failed", marked)
@@ -108,12 +122,12 @@ class Caretaker:
                 _log.warning("the store cannot be used: %s", error)
 
     async def _look(self) -> None:
-        """End what was cancelled or deleted elsewhere."""
+        """End what others were asked to cancel, or deleted."""
         for live in self._running.in_background():
-            record = await self._records.get(live.tenant, "response", live.id)
-            if (record is None or record.status not in UNFINISHED) and live.task is not None:
-                live.cancelled = True
-                live.task.cancel()
+            gone = await self._records.get(live.tenant, "response", live.id) is None
+            key = f"{live.tenant}\0{live.id}"
+            if gone or await self._state.get(_CANCEL, key) is not None:
+                live.cancel()
 
 
 def _is_process(number: str) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from antiphon.api.errors import ApiError
+from antiphon.api.responses.mend import Mended
 from antiphon.store.records import UNFINISHED, Record, RecordStore
 
 __all__ = [
     "ENDED",
     "Beside",
-    "ended_body",
-    "failed_record",
+    "end_for_another",
     "find_response",
     "not_found",
     "read_beside",
@@ -29,6 +30,7 @@ ENDED: Final = {
 }
 """How a response can end, and which event says so. OpenAI has none for cancelled ones."""
 
+_PAGE: Final = 500
 _ENCODE: Final = msgspec.json.Encoder().encode
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -59,20 +61,31 @@ def with_members(body: bytes, **members: Any) -> bytes:
     return _ENCODE({**_MEMBERS.decode(body), **members})
 
 
-def ended_body(body: bytes, status: str, *, code: str = "", message: str = "") -> bytes:
-    """The object of a response that did not get to its end."""
-    error = {"code": code, "message": message} if code else None
-    return with_members(body, status=status, error=error)
+async def end_for_another(
+    records: RecordStore,
+    tenant: str,
+    record: Record,
+    status: str,
+    error: Mapping[str, str] | None = None,
+) -> bool:
+    """End a response that another process works on, or worked on; whether it had not ended yet.
 
-
-def failed_record(record: Record, *, code: str, message: str) -> Record:
-    """The record of a response that failed without its maker being there to say so."""
-    return msgspec.structs.replace(
-        record,
-        status="failed",
-        owner="",
-        body=ended_body(record.body, "failed", code=code, message=message),
-    )
+    Its stream is brought to a proper end. Raises StoreError.
+    """
+    mended = Mended()
+    after = -1
+    while True:
+        events = await records.events(tenant, record.id, after=after, limit=_PAGE)
+        mended.feed(events)
+        after += len(events)
+        if len(events) < _PAGE:
+            break
+    first, missing = mended.end()
+    if missing:
+        await records.add_events(tenant, record.id, first, missing)
+    body = with_members(record.body, status=status, error=error, output=mended.output)
+    ended = msgspec.structs.replace(record, status=status, owner="", body=body)
+    return await records.put(tenant, ended, over=UNFINISHED)
 
 
 def terminal_event(record: Record, number: int) -> bytes:

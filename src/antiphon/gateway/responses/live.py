@@ -77,6 +77,12 @@ class Live:
                 self._first += len(batch)
                 self._bytes -= sum(map(len, batch))
 
+    def cancel(self) -> None:
+        """End a background response because a client wants it."""
+        if self.task is not None and not self.ended:
+            self.cancelled = True
+            self.task.cancel()
+
     async def end(self) -> None:
         """Nothing more comes: followers find the rest in the store."""
         self.ended = True

@@ -14,10 +14,10 @@ from antiphon.api.responses.request import INCLUDE
 from antiphon.api.responses.sealed import pack_reasoning
 from antiphon.gateway.context import context_of
 from antiphon.gateway.errors import send_json
+from antiphon.gateway.responses.caretaker import ask_to_cancel
 from antiphon.gateway.responses.chain import input_items
 from antiphon.gateway.responses.create import send_followed
 from antiphon.gateway.responses.kept import (
-    ended_body,
     find_response,
     not_found,
     read_beside,
@@ -30,12 +30,14 @@ from antiphon.gateway.responses.pages import (
     value_of,
     values_of,
 )
-from antiphon.gateway.responses.replay import read_after
+from antiphon.gateway.responses.replay import POLL_SECONDS, read_after
 from antiphon.gateway.services import Services
 from antiphon.store.records import UNFINISHED, Item, Record
 
 __all__ = ["CancelRoute", "InputItemsRoute", "ResponseRoute"]
 
+MAKER_SECONDS: Final = 5.0
+"""How long another process may take to cancel its response."""
 _TRUE: Final = frozenset({"true", "1"})
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 _NAMED: Final = msgspec.json.Decoder(dict[str, Any])
@@ -74,9 +76,8 @@ class ResponseRoute:
         services, tenant = self._services, context_of(scope).tenant
         gone = await services.records.delete(tenant, "response", id)
         live = services.running.find(tenant, id)
-        if live is not None and live.task is not None:
-            live.cancelled = True
-            live.task.cancel()
+        if live is not None:
+            live.cancel()
         services.chains.forget(tenant, id)
         if not gone:
             raise not_found(id)
@@ -101,16 +102,22 @@ class CancelRoute:
             )
         live = services.running.find(tenant, id_)
         if live is not None and live.task is not None:
-            live.cancelled = True
-            live.task.cancel()
+            live.cancel()
             await asyncio.wait((live.task,))
         elif record.status in UNFINISHED:
-            # Another process makes it. It finds out when it looks, or when it wants to say the end.
-            cancelled = msgspec.structs.replace(
-                record, status="cancelled", owner="", body=ended_body(record.body, "cancelled")
-            )
-            await services.records.put(tenant, cancelled, over=UNFINISHED)
+            await self._ask_its_maker(tenant, id_)
         await send_json(send, (await find_response(services.records, tenant, id_)).body)
+
+    async def _ask_its_maker(self, tenant: str, id: str) -> None:
+        """Another process makes it, which alone can end it: have it told, and wait for that."""
+        services = self._services
+        await ask_to_cancel(services.store, tenant, id)
+        until = asyncio.get_running_loop().time() + MAKER_SECONDS
+        while asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(POLL_SECONDS)
+            record = await services.records.get(tenant, "response", id)
+            if record is None or record.status not in UNFINISHED:
+                return
 
 
 class InputItemsRoute:

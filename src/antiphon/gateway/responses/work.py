@@ -88,6 +88,7 @@ class Work:
             visibility=self._shown,
             dialect="reasoning" if dialect == "reasoning" else "reasoning_text",
             seal=lambda data: services.sealer.seal(context.tenant, data),
+            summaries=services.settings.responses.summaries,
         )
         self._item_id = item_id
         self._input = stored_items(request.items, item_id)
@@ -202,6 +203,8 @@ class Work:
                     return  # Cancelled, or deleted, while it waited.
                 with watched(services.policy.watch(context, self._served)) as watch:
                     await self._pump(watch, _nowhere)
+            if context.lease is not None:
+                await context.lease.settle()
             await self._end(_nowhere, self._stream.finish(now=self._now()))
         except asyncio.CancelledError:
             if self._live is not None and self._live.cancelled:

@@ -247,8 +247,8 @@ class Database:
             db.execute(f"PRAGMA synchronous = {self._sync.upper()}")
             db.execute("PRAGMA wal_autocheckpoint = 0")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            # What was deleted is gone from the file, and not only from its index.
-            db.execute("PRAGMA secure_delete = FAST")
+            # What was deleted is overwritten, and not only taken out of the index.
+            db.execute("PRAGMA secure_delete = ON")
         except BaseException:
             db.close()
             raise
