@@ -20,6 +20,7 @@ from antiphon.gateway.responses.chain import ChainMemory, Chains
 from antiphon.gateway.responses.live import Running
 from antiphon.settings.effective import for_model
 from antiphon.settings.model import Settings
+from antiphon.store.forgiving import ForgivingStore
 from antiphon.store.open import Stores
 from antiphon.store.protocol import StateStore
 from antiphon.store.records import RecordStore
@@ -95,7 +96,9 @@ class Services:
         self.clock = clock
         self.new_id = new_id
         self.lifecycle = Lifecycle()
-        self.dates = ConversationDates(self.store, lambda: self.clock.now().date().isoformat())
+        self.dates = ConversationDates(
+            ForgivingStore(self.store), lambda: self.clock.now().date().isoformat()
+        )
         self._runners: dict[int, tuple[Served, TurnRunner]] = {}
         self.owner: Final = owner_name()
         """Of the responses that are made here."""
@@ -137,7 +140,7 @@ class Services:
         runner = TurnRunner(
             served.engine,
             settings=for_model(self.settings, served.settings),
-            store=self.store,
+            store=ForgivingStore(self.store),
             new_id=self._call_id,
             model=served.settings
             if served.settings.context_length is not None
