@@ -521,3 +521,23 @@ def test_deep_and_long_bodies_cost_no_more_than_their_length():
     calls = [{"role": "assistant", "content": "x"}] * 20_000
     request = decode([{"role": "user", "content": "x"}, *calls])
     assert len(request.turn.conversation) == 20_002
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\ude00", "\\ud83dx", "\\ude00\\ud83d", "\\uD83D\\n"])
+def test_halves_of_characters_are_replaced_where_nobody_reads_them_too(half):
+    body = '{"model":"m","input":[{"role":"user","content":"x","note":"HALF"}]}'
+    request = decode_response_request(body.replace("HALF", half).encode(), policy=PromptPolicy())
+    assert "\ufffd" in json.loads(request.items[0])["note"]
+    assert json.loads(request.items[0])["note"].encode()
+
+
+def test_whole_characters_and_what_only_looks_like_halves_stay():
+    body = r'{"model":"m","input":"\ud83d\ude00 \\ud83d C:\\udata"}'
+    request = decode_response_request(body.encode(), policy=PromptPolicy())
+    assert said(request) == [("user", "😀 \\ud83d C:\\udata")]
+
+
+def test_bytes_that_are_no_text_are_refused_where_nobody_reads_them_too():
+    with pytest.raises(ApiError) as caught:
+        references(b'{"model":"m","input":[{"role":"user","content":"x","note":"\xa7"}]}')
+    assert caught.value.code == "invalid_json"

@@ -44,6 +44,7 @@ def calling(name: str, arguments: str) -> list[int]:
 def create(
     gateway: Gateway,
     text: Any = "Hi",
+    /,
     headers: dict[str, str] | None = None,
     **parameters: Any,
 ) -> Answer:
@@ -51,7 +52,7 @@ def create(
     return gateway.send("POST", PATH, body, headers)
 
 
-def created(gateway: Gateway, text: Any = "Hi", **parameters: Any) -> dict[str, Any]:
+def created(gateway: Gateway, text: Any = "Hi", /, **parameters: Any) -> dict[str, Any]:
     """A whole response, which is checked."""
     got = create(gateway, text, **parameters)
     assert got.status == 200, got.body
@@ -65,7 +66,7 @@ def checked(response: dict[str, Any]) -> dict[str, Any]:
     return response
 
 
-def streamed(gateway: Gateway, text: Any = "Hi", **parameters: Any) -> list[dict[str, Any]]:
+def streamed(gateway: Gateway, text: Any = "Hi", /, **parameters: Any) -> list[dict[str, Any]]:
     """A stream's events, which are checked."""
     got = create(gateway, text, stream=True, **parameters)
     assert got.status == 200, got.body

@@ -11,7 +11,7 @@ from starlette.types import Receive
 from antiphon.api.errors import ApiError
 from antiphon.gateway.errors import ClientGoneError
 
-__all__ = ["Lifecycle"]
+__all__ = ["Lifecycle", "stopping"]
 
 RETRY_SECONDS: Final = 5.0
 """What clients are told to wait while the server stops."""
@@ -67,7 +67,7 @@ class Lifecycle:
             work.close()
             if gone is not None:
                 gone.close()
-            raise _stopping()
+            raise stopping()
         self.active += 1
         task = asyncio.ensure_future(work)
         expired = asyncio.ensure_future(self._expired.wait())
@@ -79,7 +79,7 @@ class Lifecycle:
             if task.done():
                 return task.result()
             if expired.done():
-                raise _stopping()
+                raise stopping()
             raise ClientGoneError
         finally:
             self.active -= 1
@@ -93,7 +93,8 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-def _stopping() -> ApiError:
+def stopping() -> ApiError:
+    """What clients are told then."""
     return ApiError(
         "the server is shutting down",
         status=503,

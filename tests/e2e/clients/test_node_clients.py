@@ -1,4 +1,4 @@
-"""openai-node and the Vercel AI SDK, in Node's own test runner."""
+"""openai-node, the Agents SDK and the Vercel AI SDK, in Node's own test runner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from tests.e2e.serving import Serving
 pytestmark = [pytest.mark.clients, pytest.mark.filterwarnings("default")]
 
 
-@pytest.mark.parametrize(("file", "tests"), [("openai.test.mjs", 6), ("vercel.test.mjs", 5)])
+@pytest.mark.parametrize(
+    ("file", "tests"),
+    [
+        ("openai.test.mjs", 6),
+        ("responses.test.mjs", 7),
+        ("agents.test.mjs", 5),
+        ("vercel.test.mjs", 15),
+    ],
+)
 def test_a_node_client_gets_on_with_the_gateway(server: Serving, file: str, tests: int) -> None:
     done = subprocess.run(
         [node(), "--test", "--test-reporter=tap", file],

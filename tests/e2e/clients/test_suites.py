@@ -15,6 +15,9 @@ from tests.e2e.serving import Serving
 
 pytestmark = [pytest.mark.clients, pytest.mark.filterwarnings("default")]
 
+MUSTS = {"models": 4, "chat": 101, "responses": 95, "completions": 3}
+"""What llmprobe checks of each surface that we have."""
+
 
 def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -28,20 +31,27 @@ def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("model", ["gpt-oss-120b", "gpt-5-oss-alias"])
-def test_llm_comply_passes_whole(server: Serving, model: str) -> None:
-    """The second name is one of those for which it runs its test of reasoning as well."""
+def comply(server: Serving, model: str, kind: str) -> dict[str, tuple[str, Any]]:
+    """What became of each of llm-comply's tests, and what it found."""
     tool = Path(sys.executable).with_name("llm-comply")
-    done = run(
-        *(tool, "-u", server.base_url, "-k", "x", "-m", model),
-        *("--format", "openai-chat", "--json"),
-    )
+    done = run(tool, "-u", server.base_url, "-k", "x", "-m", model, "--format", kind, "--json")
     report = json.loads(done.stdout)
     results = {r["name"]: (r["status"], r.get("errors")) for r in report["results"]}
     assert done.returncode == 0, results
-    expected = {"passed"} | ({"skipped"} if model == "gpt-oss-120b" else set())
-    assert {status for status, _ in results.values()} == expected, results
-    assert len(results) == 9
+    return results
+
+
+@pytest.mark.parametrize("model", ["gpt-oss-120b", "gpt-5-oss-alias"])
+@pytest.mark.parametrize(("kind", "tests"), [("openai-chat", 9), ("open-responses", 13)])
+def test_llm_comply_passes_whole(
+    server: Serving, open_responses: Serving, kind: str, tests: int, model: str
+) -> None:
+    """The second name is one of those for which it runs its test of reasoning as well."""
+    results = comply(open_responses if kind == "open-responses" else server, model, kind)
+    skipped = [name for name, (status, _) in results.items() if status == "skipped"]
+    assert len(skipped) == (model == "gpt-oss-120b"), results
+    assert {status for name, (status, _) in results.items() if name not in skipped} == {"passed"}
+    assert len(results) == tests
 
 
 def test_canitoolcall_passes_whole(server: Serving, tmp_path: Path) -> None:
@@ -55,12 +65,12 @@ def test_canitoolcall_passes_whole(server: Serving, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def llmprobe(server: Serving, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def llmprobe(open_responses: Serving, tmp_path_factory: pytest.TempPathFactory) -> Any:
     file = tmp_path_factory.mktemp("llmprobe") / "report.json"
     program = NODE_FOLDER / "node_modules" / "llmprobe" / "bin" / "dist" / "llmprobe.mjs"
     done = run(
-        *(node(), program, server.base_url, "-m", "scripted"),
-        *("--no-bench", "--no-save", "--no-color", "--json", "--save", file),
+        *(node(), program, open_responses.base_url, "-m", "scripted"),
+        *("--no-bench", "--no-save", "--no-color", "--json", "--full", "--save", file),
         cwd=file.parent,
     )
     assert file.exists(), done.stdout[-2000:] + done.stderr[-2000:]
@@ -71,9 +81,8 @@ def test_llmprobe_finds_every_must_kept(llmprobe: Any) -> None:
     conformance = llmprobe["conformance"]
     failed = [r for r in conformance["results"] if r["outcome"] == "fail"]
     assert not failed
-    assert conformance["passed"] == conformance["total"] >= 78
-    chat = next(s for s in conformance["bySurface"] if s["surface"] == "chat")
-    assert chat["passed"] == chat["total"] >= 71
+    assert conformance["passed"] == conformance["total"]
+    assert {s["surface"]: s["passed"] for s in conformance["bySurface"]} == MUSTS
 
 
 def test_llmprobe_has_nothing_to_warn_of(llmprobe: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from antiphon.api.chat.conversation import decode_field
 from antiphon.api.chat.history import History
 from antiphon.api.chat.markup import read_answer
 from antiphon.api.chat.media import PLACEHOLDERS, file_text, part_text
@@ -54,7 +55,7 @@ COMPACTED: Final = "[Summary of the conversation before this point]\n{}\n[End of
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _OUTPUT: Final = msgspec.json.Decoder(list[WirePart])
-_ANY: Final = msgspec.json.Decoder()
+_TEXT: Final = msgspec.json.Decoder(str)
 _INSTRUCTORS: Final = frozenset({"system", "developer"})
 _ASSISTANT: Final = Author(Role.ASSISTANT)
 _USER: Final = Author(Role.USER)
@@ -234,7 +235,7 @@ class ItemTranslation(History):
         """Text, or parts; what is neither is told as its JSON."""
         first = raw[:1]
         if first == b'"':
-            return (TextContent(_ANY.decode(raw)),)
+            return (TextContent(decode_field(_TEXT, raw, where)),)
         if first == b"[":
             try:
                 parts = decode_as(_OUTPUT, raw)

@@ -10,12 +10,15 @@ from typing import Any, Final
 
 import msgspec
 
+from antiphon.errors import MessageError
+from antiphon.model.json import decode_as
+
 __all__ = ["StoredItem", "id_prefix", "stored_items"]
 
 MAX_ID_CHARS: Final = 128
 """Longer ids of clients are replaced."""
 
-_DECODE: Final = msgspec.json.Decoder().decode
+_ITEM: Final = msgspec.json.Decoder(dict[str, Any])
 _ENCODE: Final = msgspec.json.Encoder().encode
 _PREFIXES: Final = {
     "message": "msg",
@@ -69,12 +72,20 @@ def id_prefix(type: str) -> str:
 def stored_items(items: Sequence[bytes], new_id: Callable[[], str]) -> list[StoredItem]:
     """The items, which were read before, as they are kept.
 
-    An id that the client gave stays, unless another of these items has it.
+    An id that the client gave stays, unless another of these items has it. Raises MessageError for
+    items that are nested too deep.
     """
+    try:
+        return _stored(items, new_id)
+    except RecursionError as error:
+        raise MessageError("input: is nested too deep", field="input") from error
+
+
+def _stored(items: Sequence[bytes], new_id: Callable[[], str]) -> list[StoredItem]:
     taken: set[str] = set()
     made = []
     for raw in items:
-        item = {key: value for key, value in _DECODE(raw).items() if value is not None}
+        item = {key: value for key, value in decode_as(_ITEM, raw).items() if value is not None}
         kind = str(item.setdefault("type", "message"))
         if kind in _COMPACTIONS:
             kind = item["type"] = "compaction"

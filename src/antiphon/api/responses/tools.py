@@ -64,7 +64,7 @@ def _read(raw: bytes) -> ResponseTools:
             for name, flats in counts.items()
             if len(flats) == 1 and name not in reader.offered
         },
-        echo=_ENCODE([_echo(tool) for tool in _ECHO.decode(raw) or ()]),
+        echo=_ENCODE([_echo(tool) for tool in decode_field(_ECHO, raw, "tools") or ()]),
     )
 
 

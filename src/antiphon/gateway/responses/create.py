@@ -87,8 +87,11 @@ async def _stream(work: Work, stream: EventStream) -> None:
         await stream.write(b"".join(map(sse_frame, events)))
 
     stream.open()
-    await work.run(emit)
-    await stream.end(DONE)
+    try:
+        await work.run(emit)
+    finally:
+        if work.told:
+            await stream.end(DONE)
 
 
 class Opened:

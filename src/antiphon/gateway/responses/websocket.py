@@ -21,6 +21,7 @@ from antiphon.gateway.context import CONTEXT, RequestContext
 from antiphon.gateway.errors import CLIENT_GONE, ClientGoneError, to_api_error
 from antiphon.gateway.responses.chain import LocalChain
 from antiphon.gateway.responses.create import Creation
+from antiphon.gateway.responses.work import Work
 from antiphon.gateway.services import Services
 
 __all__ = ["CONNECTION_SECONDS", "MAX_WAITING", "SocketRoute"]
@@ -74,6 +75,7 @@ class _Connection:
         self._arrived = asyncio.Event()
         self._gone = asyncio.Event()
         self._chain = LocalChain()
+        self._work: Work | None = None
         self._until = services.clock.monotonic() + CONNECTION_SECONDS
 
     async def serve(self) -> None:
@@ -182,14 +184,16 @@ class _Connection:
             failed = True
         if failed and continued is not None:
             self._chain.forget(continued)
-        if answer is not None:
+        told = self._work is not None and self._work.told
+        self._work = None
+        if answer is not None and not told:
             await self._tell(answer)
 
     async def _respond(self, scope: Scope, body: bytes, *, generate: bool) -> bool:
         """Run one response; whether it failed in the middle."""
         creation = Creation(self._services, scope, local=self._chain)
-        work = await creation.prepare(body, generate=generate)
-        return await work.run(self._emit)
+        self._work = await creation.prepare(body, generate=generate)
+        return await self._work.run(self._emit)
 
     async def _emit(self, events: Sequence[bytes]) -> None:
         for event in events:

@@ -24,8 +24,9 @@ from antiphon.engines.served import Served
 from antiphon.errors import AntiphonError, StoreError
 from antiphon.gateway.chat import visibility
 from antiphon.gateway.context import RequestContext
-from antiphon.gateway.errors import to_api_error
+from antiphon.gateway.errors import ClientGoneError, to_api_error
 from antiphon.gateway.hooks import TurnWatch, watched, with_transcript
+from antiphon.gateway.lifecycle import stopping
 from antiphon.gateway.responses.chain import ITEM_DIGITS, Chain, LocalChain
 from antiphon.gateway.responses.kept import Beside
 from antiphon.gateway.responses.live import Live
@@ -93,6 +94,8 @@ class Work:
         self._item_id = item_id
         self._input = stored_items(request.items, item_id)
         self._live: Live | None = None
+        self.told = False
+        """Whether the client was told how it ended."""
 
     @property
     def response(self) -> bytes:
@@ -115,13 +118,14 @@ class Work:
                     with watched(services.policy.watch(context, self._served)) as watch:
                         await self._pump(watch, emit)
             return await self._end(emit, self._stream.finish(now=self._now()))
-        except asyncio.CancelledError:
-            if begun:
-                await self._cancelled(emit)
+        except (asyncio.CancelledError, ClientGoneError):
+            if begun and services.lifecycle.closed:
+                await self._failed(emit, stopping())
+            elif begun:
+                await self._cancelled()
             raise
         except Exception as error:
             if not begun:
-                await self._forget()
                 raise
             return await self._failed(emit, error)
         finally:
@@ -270,6 +274,7 @@ class Work:
             failed = failed or lost
         if not failed:
             self._remember()
+        self.told = True
         await emit(events)
         return failed
 
@@ -312,15 +317,10 @@ class Work:
         await self._end(emit, self._stream.fail(answer))
         return True
 
-    async def _cancelled(self, emit: Emit) -> None:
-        """The client has gone, or the server stops: what is stored says so."""
+    async def _cancelled(self) -> None:
+        """The client has gone: what is stored says so."""
         if self._live is not None and not self._live.ended:
             await self._end(_nowhere, self._stream.cancel())
-
-    async def _forget(self) -> None:
-        """It failed before anyone was told of it."""
-        if self._live is not None:
-            self._let_go()
 
     def _let_go(self) -> None:
         if self._live is not None:
