@@ -27,7 +27,7 @@ demo: $(VENV)/.demo ## Talk to a tiny gpt-oss of our own in a real engine, live
 	@$(BIN)/antiphon demo $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests (ARGS='-k word' for some of them)
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.dev ## Run the long tests: wide differential runs, real engines, packaging
 	$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)

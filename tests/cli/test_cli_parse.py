@@ -281,6 +281,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
     "options", [("parse", "--json"), ("parse", "--jsonl"), ("parse",), ("inspect", "--html")]

@@ -520,6 +520,7 @@ def orders(value: Any) -> list[Any]:
     return [value]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(DOCUMENTS, st.lists(INSTANCES, min_size=1, max_size=6))
 @example({"anyOf": [{"required": ["a"]}], "properties": {"a": True}}, [{"a": 1}])

@@ -189,6 +189,7 @@ PLANS = list(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(PLANS)))
 def test_what_is_sampled_wildly_is_what_we_read_the_grammar_to_allow(
     llama_server: str, index: int

@@ -125,6 +125,7 @@ def test_awkward_text_gives_the_ids_of_tiktoken(tokenizer, oracle, name) -> None
     assert spelled(ids) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEGABYTE)
 def test_a_megabyte_of_one_kind_gives_the_same_ids_in_both(both, name) -> None:
     text = MEGABYTE[name]
@@ -133,6 +134,7 @@ def test_a_megabyte_of_one_kind_gives_the_same_ids_in_both(both, name) -> None:
     assert spelled(first) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in MEGABYTE if "spaces" not in n])
 def test_cutting_a_megabyte_changes_no_id(splintr, oracle, name) -> None:
     text = MEGABYTE[name]

@@ -177,6 +177,7 @@ def test_cancelling_before_the_first_byte_stops_the_engine(adapter: Adapter) -> 
     assert against(adapter, Faults(hang_before_headers=True), body) == 1
 
 
+@pytest.mark.slow
 def test_twenty_faults_leave_no_task_and_no_connection(adapter: Adapter) -> None:
     kinds = [Faults(die_after=1), Faults(garbage=1), Faults(status=500), Faults(error=2)]
 

@@ -60,6 +60,7 @@ def check_failed(answer: Answer) -> None:
         assert answer.error["type"] in ("engine_error", "server_error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_engine_that_fails_is_an_error_and_the_next_request_works(

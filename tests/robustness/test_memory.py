@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import pytest
 from tests.robustness.corpus import BODIES
 from tests.robustness.direct import Direct, running
 
@@ -65,6 +66,7 @@ async def rounds(client: Direct, seed: int, count: int) -> None:
             group.create_task(work())
 
 
+@pytest.mark.slow
 def test_streams_that_clients_leave_keep_no_memory(tmp_path: Path) -> None:
     """The first round fills what is kept on purpose; the second may add nothing."""
 

@@ -61,6 +61,7 @@ def encode() -> Callable[[str], list[int]]:
     return SplintrTokenizer()._tokenizer.encode_ordinary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_cut_run_has_the_tokens_of_the_uncut_one_wherever_it_stands(encode, kind) -> None:
     run = RUNS[kind]
