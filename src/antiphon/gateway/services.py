@@ -93,7 +93,9 @@ class Services:
         self.clock = clock
         self.new_id = new_id
         self.lifecycle = Lifecycle()
-        self.dates = ConversationDates(self.store, lambda: self.clock.now().date().isoformat())
+        self.dates = ConversationDates(
+            self.store, lambda: self.clock.now().date().isoformat(), self.clock.monotonic
+        )
         self._runners: dict[int, tuple[Served, TurnRunner]] = {}
         self.owner: Final = owner_name()
         """Of the responses that are made here."""
