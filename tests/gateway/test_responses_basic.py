@@ -24,7 +24,7 @@ from tests.gateway.serving import Gate, Gateway, StepEngine, quick
 
 from antiphon.api.errors import ApiError
 from antiphon.errors import EngineError, StoreError
-from antiphon.settings.model import ResponsesSettings, Settings
+from antiphon.settings.model import MemorySettings, ResponsesSettings, Settings
 from antiphon.store.memory_records import MemoryRecords
 from antiphon.store.open import Stores, memory_stores
 
@@ -321,7 +321,8 @@ def test_input_tokens_are_counted_without_the_model() -> None:
 def test_reasoning_is_sealed_for_those_who_ask_and_opens_again() -> None:
     engine = StepEngine(thought("The secret is 42."), calling("get_weather", "{}"))
     include = ["reasoning.encrypted_content"]
-    with Gateway(engine) as gateway:
+    settings = Settings(memory=MemorySettings(enabled=False))
+    with Gateway(engine, settings) as gateway:
         response = created(gateway, store=False, include=include, tools=[WEATHER])
         reasoning, call = response["output"]
         del reasoning["content"]
@@ -336,7 +337,7 @@ def test_reasoning_is_sealed_for_those_who_ask_and_opens_again() -> None:
 
     prompt = b"".join(token_bytes(token) or b"" for token in engine.requests[1].prompt).decode()
     assert "The secret is 42." in prompt
-    assert "42" not in reasoning["encrypted_content"]
+    assert "secret" not in reasoning["encrypted_content"]
     assert ignored.headers["antiphon-ignored"] == "input[1].encrypted_content"
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from antiphon.api import openapi_responses
 from antiphon.api.chat.answer import ChatCompletion
 from antiphon.api.chat.body import ChatBody
 from antiphon.api.chat.models import Model, ModelList
@@ -18,6 +19,7 @@ __all__ = ["openapi_document"]
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
+_STRING: Final = {"type": "string"}
 _TokenId = Annotated[int, Meta(ge=0, lt=ORDINARY_COUNT)]
 
 
@@ -82,12 +84,19 @@ def openapi_document(version: str = "0") -> dict[str, Any]:
             "description": "OpenAI's APIs over gpt-oss. Errors have OpenAI's shape.",
         },
         "paths": {
-            "/v1/chat/completions": _post("createChatCompletion", "ChatBody", "ChatCompletion"),
+            "/v1/chat/completions": {
+                **_post("createChatCompletion", "ChatBody", "ChatCompletion"),
+                **_get("listChatCompletions", "ItemList"),
+            },
             "/v1/completions": _post("createCompletion", "CompletionBody", "Completion"),
             "/v1/models": _get("listModels", "ModelList"),
             "/v1/models/{id}": _get("getModel", "Model", parameter="id"),
             "/health": _get("health", "Status", keyless=True),
             "/ready": _get("ready", "Status", keyless=True),
+        }
+        | {
+            path: {method: _operation(path, operation) for method, operation in methods.items()}
+            for path, methods in openapi_responses.paths().items()
         },
         "components": {
             "schemas": _schemas(),
@@ -108,6 +117,7 @@ def _schemas() -> dict[str, Any]:
             Model,
             ModelList,
             Status,
+            *openapi_responses.SCHEMAS,
         ],
         ref_template=_REF,
     )
@@ -214,3 +224,19 @@ def _get(
             {"name": parameter, "in": "path", "required": True, "schema": {"type": "string"}}
         ]
     return {"get": method}
+
+
+def _operation(path: str, operation: openapi_responses.Operation) -> dict[str, Any]:
+    """A method of a path that has names in it, in braces."""
+    named = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    method: dict[str, Any] = {
+        "operationId": operation.name,
+        "responses": _responses(operation.answer, stream=operation.stream),
+        "parameters": [
+            *({"name": n, "in": "path", "required": True, "schema": _STRING} for n in named),
+            *({"name": n, "in": "query", "schema": _STRING} for n in operation.query),
+        ],
+    }
+    if operation.body is not None:
+        method["requestBody"] = {"required": True, "content": _content(operation.body)}
+    return method
