@@ -97,11 +97,9 @@ class Services:
         self.new_id = new_id
         self.lifecycle = Lifecycle()
         self.dates = ConversationDates(
-<<<<<<< HEAD
-            ForgivingStore(self.store), lambda: self.clock.now().date().isoformat()
-=======
-            self.store, lambda: self.clock.now().date().isoformat(), self.clock.monotonic
->>>>>>> 0929d2820d35ca42f9b534ff018cfd379f6b6c68
+            ForgivingStore(self.store),
+            lambda: self.clock.now().date().isoformat(),
+            self.clock.monotonic,
         )
         self._runners: dict[int, tuple[Served, TurnRunner]] = {}
         self.owner: Final = owner_name()
