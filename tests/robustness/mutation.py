@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -252,9 +252,9 @@ def _not_an_object(data: bytes, random: Random) -> bytes:
 _BYTES = [_cut, _noise, _noise, _insert, _repeat_keys, _brackets, _not_an_object]
 
 
-def mutated(random: Random) -> bytes:
+def mutated(random: Random, bodies: Sequence[Any] = BODIES) -> bytes:
     """One spoiled request."""
-    body: Any = _copy(random.choice(BODIES))
+    body: Any = _copy(random.choice(bodies))
     for _ in range(random.choice([0, 1, 1, 2, 3, 6])):
         random.choice(_STRUCTURAL)(body, random)
         if not body:
