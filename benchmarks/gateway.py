@@ -364,8 +364,8 @@ def main() -> int:
 def _write(rows: Sequence[Row], options: argparse.Namespace, seconds: float) -> None:
     lines = [
         (
-            f"Written by `python benchmarks/gateway.py --write` on {options.date} in"
-            f" {seconds / 60:.0f} minutes; do not edit."
+            f"Written by `python benchmarks/gateway.py --write --minutes {options.minutes:g}`"
+            f" on {options.date} in {seconds / 60:.0f} minutes; do not edit."
         ),
         "",
         f"Machine: {machine()}.  ",
