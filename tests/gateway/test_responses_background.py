@@ -259,12 +259,18 @@ def test_what_a_server_that_was_killed_left_is_found_and_ended(kept: int) -> Non
     with Gateway(StepEngine(), stores=stores) as gateway:
         failed = checked(stored(gateway, id_).json)
         stream = read_sse(stored(gateway, id_, "?stream=true").body)
+        last = stream[-1]["sequence_number"]
+        rest = [
+            read_sse(stored(gateway, id_, f"?stream=true&starting_after={last + more}").body)
+            for more in (-1, 0, 1, 9)
+        ]
+    assert rest[:2] == [stream[-1:], []]
+    assert [[event["response"] for event in each] for each in rest[2:]] == [[failed], [failed]]
     assert failed["status"] == "failed"
     assert failed["error"]["code"] == "server_error"
     assert stream[-1]["response"] == failed
     assert stream[:kept] == events[:kept]
-    if kept > 1:
-        check_events(stream)
+    check_events(stream)
 
 
 def test_the_responses_of_a_process_that_lives_are_left_alone() -> None:
@@ -272,7 +278,12 @@ def test_the_responses_of_a_process_that_lives_are_left_alone() -> None:
 
     async def run() -> tuple[int, int]:
         record = Record(
-            kind="response", id="resp_1", created=1, status="queued", owner="b/1/1", body=b"{}"
+            kind="response",
+            id="resp_1",
+            created=1,
+            status="queued",
+            owner="b/1/1",
+            body=b'{"status":"queued"}',
         )
         await stores.records.put("", record)
         other = Caretaker(stores.records, stores.state, Running(), "b/1/1")
