@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import threading
 import time
 from typing import Any
@@ -259,12 +260,18 @@ def test_what_a_server_that_was_killed_left_is_found_and_ended(kept: int) -> Non
     with Gateway(StepEngine(), stores=stores) as gateway:
         failed = checked(stored(gateway, id_).json)
         stream = read_sse(stored(gateway, id_, "?stream=true").body)
+        last = stream[-1]["sequence_number"]
+        rest = [
+            read_sse(stored(gateway, id_, f"?stream=true&starting_after={last + more}").body)
+            for more in (-1, 0, 1, 9)
+        ]
+    assert rest[:2] == [stream[-1:], []]
+    assert [[event["response"] for event in each] for each in rest[2:]] == [[failed], [failed]]
     assert failed["status"] == "failed"
     assert failed["error"]["code"] == "server_error"
     assert stream[-1]["response"] == failed
     assert stream[:kept] == events[:kept]
-    if kept > 1:
-        check_events(stream)
+    check_events(stream)
 
 
 def test_the_responses_of_a_process_that_lives_are_left_alone() -> None:
@@ -272,7 +279,12 @@ def test_the_responses_of_a_process_that_lives_are_left_alone() -> None:
 
     async def run() -> tuple[int, int]:
         record = Record(
-            kind="response", id="resp_1", created=1, status="queued", owner="b/1/1", body=b"{}"
+            kind="response",
+            id="resp_1",
+            created=1,
+            status="queued",
+            owner="b/1/1",
+            body=b'{"status":"queued"}',
         )
         await stores.records.put("", record)
         other = Caretaker(stores.records, stores.state, Running(), "b/1/1")
@@ -329,3 +341,45 @@ def test_background_responses_count_as_one_request_and_their_tokens_are_charged(
         done = until_ended(gateway, response["id"])
         left = int(create(gateway).headers["x-ratelimit-remaining-tokens"])
     assert left <= 1000 - done["usage"]["total_tokens"]
+
+
+def test_cancelling_deleting_and_reading_may_race_with_the_stream() -> None:
+    engine = StepEngine(thought("One two three four."), answer("Five six seven eight."))
+    chosen = random.Random(7)
+    odd: list[Any] = []
+    settings = Settings(responses=ResponsesSettings(background_per_key=0))
+    with Gateway(engine, settings) as gateway:
+
+        def one(action: str, delay: float) -> None:
+            id_ = begin(gateway)["id"]
+            time.sleep(delay)
+            path = f"{PATH}/{id_}"
+            if action == "cancel":
+                answered = gateway.send("POST", f"{path}/cancel", {})
+            elif action == "delete":
+                answered = gateway.send("DELETE", path)
+            else:
+                answered = gateway.send("GET", f"{path}?stream=true")
+            if answered.status != 200:
+                odd.append((action, answered))
+            if action == "delete":
+                if gateway.send("GET", path).status != 404:
+                    odd.append((action, "is back"))
+                return
+            kept = until_ended(gateway, id_)
+            events = checked_events(stored(gateway, id_, "?stream=true"))
+            if events[-1]["response"] != kept:
+                odd.append((action, events[-1], kept))
+
+        threads = [
+            threading.Thread(
+                target=one,
+                args=(chosen.choice(["cancel", "delete", "read"]), chosen.uniform(0, 0.02)),
+            )
+            for _ in range(24)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT)
+    assert odd == []

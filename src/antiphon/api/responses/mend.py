@@ -60,12 +60,18 @@ class Mended:
             elif kind.endswith(".done"):
                 self._said = True
 
-    def end(self) -> tuple[int, list[bytes]]:
-        """The number of the first missing event, and the events."""
+    def end(self, response: bytes) -> tuple[int, list[bytes]]:
+        """The number of the first missing event, and the events. ``response`` is the object as it
+        was stored last; not even its first events may have been.
+        """
         first, item = self._number, self._item
-        if item is None:
-            return first, []
         events: list[bytes] = []
+        if not first:
+            body = _DECODE(response)
+            self._add(events, "response.created", {"response": body})
+            self._add(events, f"response.{body['status']}", {"response": body})
+        if item is None:
+            return first, events
         head = {"item_id": item["id"], "output_index": self._index}
         item = {**item, "status": "incomplete"}
         if "call_id" in item:

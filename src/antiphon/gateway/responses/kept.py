@@ -80,7 +80,7 @@ async def end_for_another(
         after += len(events)
         if len(events) < _PAGE:
             break
-    first, missing = mended.end()
+    first, missing = mended.end(record.body)
     if missing:
         await records.add_events(tenant, record.id, first, missing)
     body = with_members(record.body, status=status, error=error, output=mended.output)

@@ -52,7 +52,7 @@ async def follow(
         if len(found) == MAX_EVENTS:
             continue
         if not is_unfinished(record):
-            if number == after and await _is_behind(records, tenant, id, after):
+            if number == after and await _has_seen_all(records, tenant, id, after):
                 return
             yield (terminal_event(record, number + 1),)
             return
@@ -60,9 +60,13 @@ async def follow(
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _is_behind(records: RecordStore, tenant: str, id: str, after: int) -> bool:
-    """Whether a client that has seen event ``after`` has seen the end, which is not stored."""
-    return after >= 0 and not await records.events(tenant, id, after=after - 1, limit=1)
+async def _has_seen_all(records: RecordStore, tenant: str, id: str, after: int) -> bool:
+    """Whether event ``after`` is the one that ends the response, which is not stored: the next
+    behind those that are. One further on was told by a server that died before it was stored.
+    """
+    if after < 1:
+        return after == 0 and not await records.events(tenant, id, after=-1, limit=1)
+    return len(await records.events(tenant, id, after=after - 2, limit=2)) == 1
 
 
 def read_after(given: str | None) -> int:

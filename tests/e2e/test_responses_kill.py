@@ -1,0 +1,160 @@
+"""A server that is killed at any moment: what it acknowledged is whole then, or has failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from tests.api.responses_grammar import check_events, check_response, read_sse
+from tests.e2e.serving import command
+
+WAIT = 60.0
+LINES = [
+    {
+        "emit": "<|channel|>analysis<|message|>One two three.<|end|><|start|>assistant"
+        "<|channel|>final<|message|>Four five six seven.<|return|>",
+        "delay_ms": 3,
+    }
+]
+
+
+class Server:
+    """`antiphon serve` over one SQLite file, which is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        trace = folder / "trace.jsonl"
+        trace.write_text("\n".join(map(json.dumps, LINES)), encoding="utf-8")
+        self._arguments = ["--engine", f"scripted:{trace}", "--port", "0"]
+        self._arguments += ["--set", f"store.url=sqlite:{folder / 'store.db'}"]
+        self._arguments += ["--set", "responses.background=64"]
+        self._arguments += ["--set", "responses.background_per_key=0"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+    def start(self) -> None:
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("ANTIPHON_", "XDG_"))}
+        env["HOME"] = str(self.folder)
+        self.process = subprocess.Popen(
+            [*command(), "serve", *self._arguments], stderr=subprocess.PIPE, text=True, env=env
+        )
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "serves http" in line:
+                self.url = line.split("serves ")[1].split("/v1")[0]
+                break
+        self._drain = threading.Thread(target=self.process.stderr.read, daemon=True)
+        self._drain.start()
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(WAIT)
+        self._drain.join(WAIT)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=WAIT) as answer:
+            data: bytes = answer.read()
+        return data
+
+    def ask(self, acknowledged: dict[str, Any], **parameters: Any) -> None:
+        """One request. What of it came before the server died is acknowledged."""
+        body = {"model": "m", "input": "Hi", **parameters}
+        request = urllib.request.Request(
+            f"{self.url}/v1/responses",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT) as answer:
+                if not parameters.get("stream"):
+                    response = json.loads(answer.read())
+                    acknowledged[response["id"]] = response
+                    return
+                for line in answer:
+                    if line.startswith(b"data: {") and line.endswith(b"\n"):
+                        event = json.loads(line.removeprefix(b"data: "))
+                        if "response" in event:
+                            acknowledged[event["response"]["id"]] = event["response"]
+        except (OSError, ValueError, urllib.error.HTTPError):
+            return
+        except Exception:  # noqa: BLE001 - http.client has many words for a server that is gone
+            return
+
+
+def rounds(folder: Path, kills: int, each: int) -> dict[str, int]:
+    with Server(folder) as server:
+        return killed(server, kills, each)
+
+
+def killed(server: Server, kills: int, each: int) -> dict[str, int]:
+    chosen = random.Random(4)
+    counts: dict[str, int] = {}
+    for _ in range(kills):
+        acknowledged: dict[str, Any] = {}
+        server.start()
+        kinds: list[dict[str, Any]] = [
+            chosen.choice(
+                [{}, {"stream": True}, {"background": True}, {"background": True, "stream": True}]
+            )
+            for _ in range(each)
+        ]
+        waiting = iter(kinds)
+
+        def work() -> None:
+            for kind in waiting:  # noqa: B023 - joined before the next round
+                server.ask(acknowledged, **kind)  # noqa: B023
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(chosen.uniform(0.05, 1.5))
+        server.kill()
+        for thread in threads:
+            thread.join(WAIT)
+        server.start()
+        for id_, told in acknowledged.items():
+            found = json.loads(server.get(f"/v1/responses/{id_}"))
+            check_response(found)
+            assert found["status"] in ("completed", "failed", "cancelled")
+            if told["status"] == "completed":
+                assert found == told
+            events = read_sse(server.get(f"/v1/responses/{id_}?stream=true"))
+            check_events(events)
+            assert events[-1]["response"] == found
+            counts[found["status"]] = counts.get(found["status"], 0) + 1
+        server.kill()
+    return counts
+
+
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    counts = rounds(tmp_path, 2, 40)
+    print(counts)
+    assert sum(counts.values()) > 0
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_kill_9_again_and_again(tmp_path: Path) -> None:
+    counts = rounds(tmp_path, 15, 60)
+    print(counts)
+    assert counts["failed"] > 20
+    assert counts["completed"] > 20
