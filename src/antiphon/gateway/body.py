@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope
 
 from antiphon.api.errors import ApiError
 from antiphon.gateway.errors import ClientGoneError
+from antiphon.settings.model import ServerSettings
 
 __all__ = ["DRAIN_BYTES", "read_json_body"]
 
@@ -19,10 +20,12 @@ sending would lose the answer with the connection."""
 _CLOSE: Final = {"connection": "close"}
 
 
-async def read_json_body(
-    scope: Scope, receive: Receive, *, max_bytes: int, seconds: float
-) -> bytes:
-    """The whole body, unread. Raises ApiError: 415 not JSON, 413 too large, 408 too slow."""
+async def read_json_body(scope: Scope, receive: Receive, server: ServerSettings) -> bytes:
+    """The whole body, unread, within the server's limits.
+
+    Raises ApiError: 415 not JSON, 413 too large, 408 too slow.
+    """
+    max_bytes, seconds = server.body_bytes, server.body_seconds
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != b"application/json":

@@ -52,12 +52,7 @@ class ChatRoute:
         services = self._services
         settings = services.settings
         context = context_of(scope)
-        body = await read_json_body(
-            scope,
-            receive,
-            max_bytes=settings.server.body_bytes,
-            seconds=settings.server.body_seconds,
-        )
+        body = await read_json_body(scope, receive, settings.server)
         large = len(body) > LARGE_BODY
         opening = await asyncio.to_thread(read_opening, body) if large else read_opening(body)
         served = services.catalog.find(opening.model)

@@ -34,10 +34,7 @@ class CompletionsRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services, context = self._services, context_of(scope)
-        server = services.settings.server
-        body = await read_json_body(
-            scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
-        )
+        body = await read_json_body(scope, receive, services.settings.server)
         opening = read_opening(body)
         served = services.catalog.find(opening.model)
         context.model, context.engine = served.name, served.engine.name

@@ -64,10 +64,7 @@ class _Change:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_operator(operator=context_of(scope).operator, what=_WHAT)
-        server = self._services.settings.server
-        body = await read_json_body(
-            scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
-        )
+        body = await read_json_body(scope, receive, self._services.settings.server)
         try:
             name = msgspec.json.decode(body, type=_Named).model
         except msgspec.DecodeError as error:

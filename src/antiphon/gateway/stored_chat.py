@@ -81,10 +81,7 @@ class StoredChatRoute:
             return
         record = await _find(services, tenant, id_)
         if scope["method"] == "POST":
-            server = services.settings.server
-            given = await read_json_body(
-                scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
-            )
+            given = await read_json_body(scope, receive, services.settings.server)
             record = msgspec.structs.replace(
                 record, body=stored_completion(record.body, read_update(given))
             )

@@ -34,10 +34,7 @@ class CompactRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services, context = self._services, context_of(scope)
-        server = services.settings.server
-        body = await read_json_body(
-            scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
-        )
+        body = await read_json_body(scope, receive, services.settings.server)
         found = await opened(services, scope, body)
         policy = prompt_policy(services.settings, found.served, context)
         plan = await asyncio.to_thread(
@@ -112,10 +109,7 @@ class InputTokensRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services, context = self._services, context_of(scope)
-        server = services.settings.server
-        body = await read_json_body(
-            scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
-        )
+        body = await read_json_body(scope, receive, services.settings.server)
         first = await asyncio.to_thread(references, body)
         served = services.catalog.find(first.model)
         context.model, context.engine = served.name, served.engine.name

@@ -147,6 +147,4 @@ async def _body(
     headers = dict(scope["headers"])
     if empty and headers.get(b"content-length", b"0") == b"0" and b"content-type" not in headers:
         return b""
-    return await read_json_body(
-        scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
-    )
+    return await read_json_body(scope, receive, server)

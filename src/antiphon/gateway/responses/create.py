@@ -60,10 +60,7 @@ class CreateRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services = self._services
-        server = services.settings.server
-        body = await read_json_body(
-            scope, receive, max_bytes=server.body_bytes, seconds=server.body_seconds
-        )
+        body = await read_json_body(scope, receive, services.settings.server)
         creation = Creation(services, scope)
         work = await creation.prepare(body)
         del body  # A stream may last for hours.
