@@ -308,14 +308,9 @@ def test_a_busy_engine_is_no_failed_one_but_another_is_asked() -> None:
     within(body)
 
 
-class ServerDisconnectedError(Exception):
-    """Named like aiohttp's."""
-
-
 @pytest.mark.parametrize(
-    "cause", [OSError(errno.ECONNRESET, "reset"), OSError(errno.EPIPE, "pipe"),
-              ServerDisconnectedError()]
-)  # fmt: skip
+    "cause", [OSError(errno.ECONNRESET, "reset"), OSError(errno.EPIPE, "pipe")]
+)
 def test_a_dropped_connection_is_tried_once_more_on_the_same_engine(cause: Exception) -> None:
     async def body() -> None:
         engine = Fake("a")

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from types import SimpleNamespace
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self
 
 import msgspec
 
 from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest
 from antiphon.engines.refusal import refusal
-from antiphon.errors import EngineError, MissingExtraError
-
-try:
-    import aiohttp
-except ModuleNotFoundError as missing:
-    raise MissingExtraError("aiohttp", "gateway") from missing
+from antiphon.engines.wire import Answer, BrokenAnswerError, ConnectTimeoutError, Wire
+from antiphon.errors import EngineError
 
 __all__ = ["CONNECT_TIMEOUT", "READ_TIMEOUT", "Call", "HttpEngine", "StreamReader"]
 
@@ -27,8 +22,6 @@ READ_TIMEOUT: Final = 1800.0
 How long a client waits is for `TurnSettings` to say."""
 MAX_ERROR_BYTES: Final = 65_536
 """How much of an error answer is read."""
-KEEP_ALIVE: Final = 4.0
-"""Seconds a connection is kept for the next request; uvicorn closes it after 5."""
 DRAIN_TIMEOUT: Final = 0.1
 """Seconds the end of an answer may lag behind its last event if its connection is to be kept."""
 SIDE_CALL_TIMEOUT: Final = 5.0
@@ -91,13 +84,17 @@ class HttpEngine:
         if context_length is not None:
             can = msgspec.structs.replace(can, context_length=context_length)
         self._capabilities = can
-        self._headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
         if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout, sock_read=read_timeout
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._connect_timeout, self._read_timeout = connect_timeout, read_timeout
+        self._wire = Wire(
+            self.url,
+            headers=headers,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            keep_alive=self.keep_alive,
         )
-        self._session: aiohttp.ClientSession | None = None
         self._side: set[asyncio.Task[None]] = set()
 
     @property
@@ -117,21 +114,19 @@ class HttpEngine:
     async def aclose(self) -> None:
         if self._side:
             await asyncio.gather(*self._side, return_exceptions=True)
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._wire.aclose()
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         self._check(request)
         call = self._call(request)
         reader = call.reader
-        response: aiohttp.ClientResponse | None = None
+        answer: Answer | None = None
         try:
-            response = await self._post(call)
-            if response.status != 200:
-                body = await response.content.read(MAX_ERROR_BYTES)
-                raise refusal(self.name, response.status, body, response.headers)
-            async for data in response.content.iter_any():
+            answer = await self._wire.post(call.path, msgspec.json.encode(call.body))
+            if answer.status != 200:
+                body = await answer.read_some(MAX_ERROR_BYTES)
+                raise refusal(self.name, answer.status, body, answer.headers)
+            while data := await answer.read():
                 yield reader.feed(data)
                 if reader.finished:
                     break
@@ -141,26 +136,24 @@ class HttpEngine:
             if not reader.finished:
                 raise EngineError(f"{self.name} broke off: the stream ended before its last event")
             if self.keep_alive:
-                await _drain(response)
-        except aiohttp.ConnectionTimeoutError as error:
+                await _drain(answer)
+        except ConnectTimeoutError as error:
             raise EngineError(
-                f"cannot reach {self.name} within {self._timeout.sock_connect:g} s"
-                " (connect_timeout)"
+                f"cannot reach {self.name} within {self._connect_timeout:g} s (connect_timeout)"
             ) from error
         except TimeoutError as error:
             raise EngineError(
-                f"{self.name} sent nothing for {self._timeout.sock_read:g} s (read_timeout)"
+                f"{self.name} sent nothing for {self._read_timeout:g} s (read_timeout)"
             ) from error
-        except aiohttp.ClientConnectionError as error:
+        except OSError as error:
             raise EngineError(f"cannot reach {self.name}: {_reason(error)}") from error
-        except aiohttp.ClientError as error:
-            raise EngineError(f"{self.name} broke off: {_reason(error)}") from error
+        except BrokenAnswerError as error:
+            raise EngineError(f"{self.name} broke off: {error}") from error
         finally:
-            if response is not None:
-                # Closes the connection at once, unless the whole answer has been read.
-                response.close() if not response.content.at_eof() else response.release()
-            if call.undo is not None and not reader.finished and response is not None:
-                self._beside(self._tell(*call.undo))
+            if answer is not None:
+                self._wire.release(answer)
+                if call.undo is not None and not reader.finished:
+                    self._beside(self._tell(*call.undo))
 
     def _call(self, request: CompletionRequest) -> Call:
         raise NotImplementedError
@@ -183,47 +176,17 @@ class HttpEngine:
         room = self._capabilities.context_length
         return None if room is None else room - len(request.prompt)
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_reuseconn.append(_note_reuse)
-            # How many requests may run at a time is for the caller to say.
-            connector = (
-                aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
-                if self.keep_alive
-                else aiohttp.TCPConnector(limit=0, force_close=True)
-            )
-            self._session = aiohttp.ClientSession(
-                headers=self._headers,
-                timeout=self._timeout,
-                connector=connector,
-                trace_configs=[trace],
-            )
-        return self._session
-
-    async def _post(self, call: Call) -> aiohttp.ClientResponse:
-        session = self._open()
-        data = msgspec.json.encode(call.body)
-        reuse = SimpleNamespace(happened=False)
-        try:
-            return await session.post(f"{self.url}{call.path}", data=data, trace_request_ctx=reuse)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # A kept connection may have been closed in the meantime: that says nothing about the
-            # engine, and costs it nothing to be asked again.
-            if not reuse.happened:
-                raise
-        return await session.post(f"{self.url}{call.path}", data=data)
-
     async def _tell(self, path: str, body: dict[str, Any]) -> None:
+        answer: Answer | None = None
         try:
-            async with self._open().post(
-                f"{self.url}{path}",
-                data=msgspec.json.encode(body),
-                timeout=aiohttp.ClientTimeout(total=SIDE_CALL_TIMEOUT),
-            ):
-                pass
-        except (aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(SIDE_CALL_TIMEOUT):
+                answer = await self._wire.post(path, msgspec.json.encode(body))
+                await _drain(answer)
+        except (BrokenAnswerError, OSError):
             pass  # The connection is closed; this was to make sure.
+        finally:
+            if answer is not None:
+                self._wire.release(answer)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -231,20 +194,17 @@ class HttpEngine:
         task.add_done_callback(self._side.discard)
 
 
-async def _note_reuse(_session: object, context: SimpleNamespace, _: object) -> None:
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx.happened = True
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _drain(answer: Answer) -> None:
     """Read the answer's end, so that its connection can be used again."""
+    if answer.complete:
+        return
     try:
         async with asyncio.timeout(DRAIN_TIMEOUT):
-            while not response.content.at_eof():
-                await response.content.readany()
-    except (aiohttp.ClientError, TimeoutError):
+            while await answer.read():
+                pass
+    except (BrokenAnswerError, OSError):
         pass  # The completion is whole; only the connection is lost.
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: OSError) -> str:
     return str(error) or type(error).__name__

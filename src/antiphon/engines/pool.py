@@ -351,11 +351,9 @@ def _says_something(chunks: Sequence[Chunk]) -> bool:
 
 def _dropped(error: BaseException) -> bool:
     """Whether a connection that had been kept was dropped under the request, so that the engine
-    may never have seen it. Adapters chain the library's own error behind theirs.
+    may never have seen it. Adapters chain the socket's own error behind theirs.
     """
     cause = error.__cause__
-    if type(cause).__name__ == "ServerDisconnectedError":
-        return True
     return isinstance(cause, OSError) and cause.errno in _DROPPED
 
 

@@ -29,7 +29,7 @@ _MAX_RETRY_AFTER: Final = 3600.0
 
 
 def refusal(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> EngineError:
-    """The error for an answer other than 200."""
+    """The error for an answer other than 200. ``headers`` by names in lower case, or any case."""
     message = message_of(body)
     hint = ""
     if status in (401, 403):
@@ -38,7 +38,7 @@ def refusal(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> 
         f"{name} refused the request with status {status}: {message}{hint}", status
     )
     if error.status_hint in _KEPT:
-        error.retry_after = _seconds(headers.get("Retry-After"))
+        error.retry_after = _seconds(headers.get("retry-after"))
     return error
 
 
