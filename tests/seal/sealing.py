@@ -26,13 +26,22 @@ CIPHERS = ("aes-128-gcm", "chacha20-poly1305")
 
 
 @cache
-def key_for(kem: str = "x25519", cipher: str = "aes-128-gcm", key_id: int = 7) -> SealKey:
+def _key(kem: str, cipher: str, key_id: int) -> SealKey:
     return SealKey.generate(key_id, created=NOW, kem=kem, ciphers=(cipher,))
 
 
 @cache
+def _ring(kem: str, cipher: str) -> Keyring:
+    return Keyring([_key(kem, cipher, 7)])
+
+
+def key_for(kem: str = "x25519", cipher: str = "aes-128-gcm", key_id: int = 7) -> SealKey:
+    """The same key for the same arguments, all through the run."""
+    return _key(kem, cipher, key_id)
+
+
 def ring_for(kem: str = "x25519", cipher: str = "aes-128-gcm") -> Keyring:
-    return Keyring([key_for(kem, cipher)])
+    return _ring(kem, cipher)
 
 
 def pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
