@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -47,7 +48,7 @@ def ring_for(kem: str = "x25519", cipher: str = "aes-128-gcm") -> Keyring:
 def pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """``data`` in pieces, cut at these positions."""
     at = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(at)]
 
 
 def cut_lists() -> st.SearchStrategy[list[int]]:
@@ -69,6 +70,11 @@ def outcome(feed: Callable[[bytes], list[Any]], eof: Callable[[], Any], data: Se
     except SealError as error:
         end = (type(error), str(error))
     return out, end
+
+
+def read_all(opener: Any, data: bytes) -> list[Any]:
+    """All that a reader makes of ``data``; raises what it raises."""
+    return [*opener.feed(data), opener.eof()]
 
 
 def chunked_request(chunks: Sequence[bytes], key: SealKey) -> tuple[bytes, ChunkedRequestSealer]:

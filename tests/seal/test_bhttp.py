@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.seal.sealing import cut_lists, mutated, outcome, pieces
 
 from antiphon.seal import (
     BinaryHttpDecoder,
@@ -30,7 +31,6 @@ from antiphon.seal import (
     forwardable,
 )
 from antiphon.seal.varint import MAX_VARINT, read_varint, varint
-from tests.seal.sealing import cut_lists, mutated, outcome, pieces
 
 HELLO = RequestHead(
     method="GET",
@@ -196,7 +196,9 @@ def test_what_http_does_not_allow_is_neither_written_nor_read(head: RequestHead)
         encode_request(Request(head=head))
     raw = b"\0" + b"".join(
         varint(len(part)) + part
-        for part in (text.encode() for text in (head.method, head.scheme, head.authority, head.path))
+        for part in (
+            text.encode() for text in (head.method, head.scheme, head.authority, head.path)
+        )
     )
     lines = b"".join(
         varint(len(name)) + name + varint(len(value)) + value for name, value in head.fields
@@ -214,7 +216,8 @@ def test_a_status_that_is_none_is_neither_written_nor_read(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "good"), [(b"5", True), (b"4", False), (b"5x", False), (b"-5", False), (b"", False)]
+    ("declared", "good"),
+    [(b"5", True), (b"4", False), (b"5x", False), (b"-5", False), (b"", False)],
 )
 def test_a_request_holds_what_its_content_length_says(declared: bytes, good: bool) -> None:
     head = RequestHead(method="POST", fields=((b"content-length", declared),))
@@ -297,8 +300,9 @@ def test_many_small_pieces_of_content_are_handed_on_and_not_kept() -> None:
 # Any pieces, any content
 
 NAMES = st.from_regex(rb"[a-z][a-z0-9-]{0,20}", fullmatch=True).filter(
-    lambda name: name
-    not in {b"te", b"expect", b"connection", b"upgrade", b"keep-alive", b"content-length"}
+    lambda name: (
+        name not in {b"te", b"expect", b"connection", b"upgrade", b"keep-alive", b"content-length"}
+    )
 )
 VALUES = st.binary(max_size=90).map(lambda b: b.translate(None, b"\0\r\n").strip(b" \t"))
 FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=6).map(tuple)
@@ -310,7 +314,9 @@ HEADS = st.builds(
     path=st.from_regex(r"/[!-~]{0,70}", fullmatch=True),
     fields=FIELDS,
 )
-EARLIES = st.lists(st.builds(Informational, status=st.integers(100, 199), fields=FIELDS), max_size=3)
+EARLIES = st.lists(
+    st.builds(Informational, status=st.integers(100, 199), fields=FIELDS), max_size=3
+)
 FINALS = st.builds(ResponseHead, status=st.integers(200, 599), fields=FIELDS)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives import hpke as other
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.seal.sealing import CIPHERS, key_for
+from tests.seal.sealing import KEMS as KEM_NAMES
 
 from antiphon.seal import KeyConfig, KeyConfigError, OpenError
 from antiphon.seal.hpke import load_secret, public_key_of, recipient, sender
 from antiphon.seal.suites import AEADS, HYBRID, KEMS, Suite, Symmetric
-from tests.seal.sealing import CIPHERS, KEMS as KEM_NAMES, key_for
 
 OTHER_AEADS = {1: other.AEAD.AES_128_GCM, 3: other.AEAD.CHACHA20_POLY1305}
 OTHER_KEMS = {0x20: other.KEM.X25519, 0x10: other.KEM.P256, HYBRID: other.KEM.MLKEM768_X25519}
@@ -81,9 +82,7 @@ def test_single_messages_cross_over_to_cryptography_and_back(
 ) -> None:
     key = key_for(kem, cipher)
     (suite,) = key.config.suites
-    theirs = other.Suite(
-        OTHER_KEMS[suite.kem], other.KDF.HKDF_SHA256, OTHER_AEADS[suite.aead]
-    )
+    theirs = other.Suite(OTHER_KEMS[suite.kem], other.KDF.HKDF_SHA256, OTHER_AEADS[suite.aead])
     private = other_private(suite.kem, key.secret)
 
     enc, context = sender(key.config, suite, info)

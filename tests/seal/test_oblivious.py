@@ -10,6 +10,15 @@ from pathlib import Path
 
 import pytest
 from pyhpke import OpenError as LibraryError
+from tests.seal.sealing import (
+    CIPHERS,
+    KEMS,
+    NOW,
+    chunked_request,
+    chunked_response,
+    key_for,
+    ring_for,
+)
 
 from antiphon.seal import (
     ChunkedRequestOpener,
@@ -24,16 +33,16 @@ from antiphon.seal import (
     SealKey,
     TruncatedError,
     UnknownKeyError,
+    exchange,
     open_request,
     open_response,
     seal_request,
     seal_response,
+    whole,
 )
-from antiphon.seal import exchange, whole
 from antiphon.seal.frames import CHUNK_BYTES
 from antiphon.seal.suites import Suite
 from antiphon.seal.varint import varint
-from tests.seal.sealing import CIPHERS, KEMS, NOW, chunked_request, chunked_response, key_for, ring_for
 
 
 @pytest.fixture

@@ -7,18 +7,6 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from antiphon.seal import (
-    ChunkedRequestOpener,
-    OpenError,
-    SealError,
-    TruncatedError,
-    UnknownKeyError,
-    open_request,
-    open_response,
-    seal_request,
-    seal_response,
-)
 from tests.seal.sealing import (
     CIPHERS,
     KEMS,
@@ -31,6 +19,18 @@ from tests.seal.sealing import (
     outcome,
     pieces,
     ring_for,
+)
+
+from antiphon.seal import (
+    ChunkedRequestOpener,
+    OpenError,
+    SealError,
+    TruncatedError,
+    UnknownKeyError,
+    open_request,
+    open_response,
+    seal_request,
+    seal_response,
 )
 
 PLAIN = st.binary(max_size=300)
