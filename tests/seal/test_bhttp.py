@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.seal.sealing import cut_lists, mutated, outcome, pieces
+from tests.seal.sealing import cut_lists, mutated, outcome, pieces, read_all
 
 from antiphon.seal import (
     BinaryHttpDecoder,
@@ -258,9 +258,7 @@ def test_fields_of_a_connection_are_left_behind_when_a_message_is_taken_over() -
 def refused(kind, data: bytes, **limits: int) -> int:
     decoder = BinaryHttpDecoder(kind, limits=BinaryHttpLimits(**limits))
     with pytest.raises(BinaryHttpError) as caught:
-        decoder.feed(data)
-        decoder.feed(b"")
-        decoder.eof()
+        read_all(decoder, data)
     return caught.value.status_hint
 
 
@@ -283,9 +281,9 @@ def test_each_part_has_a_limit_and_its_status() -> None:
 def test_a_length_beyond_the_limit_is_refused_before_its_bytes_come(framing: int) -> None:
     start = bytes([framing]) + b"\3GET\5https\0\1/"
     decoder = BinaryHttpDecoder("request")
+    assert decoder.feed(start) == []
     with pytest.raises(BinaryHttpError) as caught:
-        decoder.feed(start + varint(MAX_VARINT))
-        decoder.feed(b"")
+        decoder.feed(varint(MAX_VARINT))
     assert caught.value.status_hint == 431
 
 

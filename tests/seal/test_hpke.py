@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives import hpke as other
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
@@ -19,7 +21,7 @@ OTHER_KEMS = {0x20: other.KEM.X25519, 0x10: other.KEM.P256, HYBRID: other.KEM.ML
 
 
 @pytest.fixture
-def vectors(golden) -> list[dict]:
+def vectors(golden) -> Any:
     found = golden("seal/hpke.json")["vectors"]
     suites = {(v["kem_id"], v["aead_id"]) for v in found}
     assert suites >= {(kem, aead) for kem in (0x20, 0x10) for aead in AEADS} | {(HYBRID, 3)}
@@ -67,7 +69,7 @@ def other_private(kem: int, secret: bytes):
         return ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
     if kem == 0x20:
         return x25519.X25519PrivateKey.from_private_bytes(secret)
-    ours = load_secret(kem, secret)
+    ours: Any = load_secret(kem, secret)
     return other.MLKEM768X25519PrivateKey(ours.mlkem, ours.x25519)
 
 

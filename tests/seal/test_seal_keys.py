@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from base64 import b64encode
 
@@ -62,10 +63,8 @@ def test_a_configuration_encodes_to_the_bytes_it_came_from(config: KeyConfig) ->
 @given(st.binary(max_size=120))
 def test_noise_is_no_configuration_and_no_list(data: bytes) -> None:
     for read in (KeyConfig.decode, decode_keys):
-        try:
+        with contextlib.suppress(KeyConfigError):
             read(data)
-        except SealError as error:
-            assert type(error) is KeyConfigError
 
 
 def test_a_configuration_without_algorithms_or_with_half_of_one_is_refused() -> None:

@@ -176,22 +176,17 @@ def test_a_relay_needs_no_cryptography() -> None:
 
 
 def test_without_the_extra_the_error_says_how_to_install_it() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['pyhpke'] = None\n"
+        "from antiphon.errors import MissingExtraError\n"
+        "try:\n"
+        "    from antiphon.seal import seal_request\n"
+        "except MissingExtraError as error:\n"
+        "    print(error)"
+    )
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys\n"
-            "sys.modules['pyhpke'] = None\n"
-            "from antiphon.errors import MissingExtraError\n"
-            "try:\n"
-            "    from antiphon.seal import seal_request\n"
-            "except MissingExtraError as error:\n"
-            "    print(error)",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == (
         "pyhpke is not installed; install it with: pip install 'antiphon[seal]'"

@@ -18,6 +18,7 @@ from tests.seal.sealing import (
     mutated,
     outcome,
     pieces,
+    read_all,
     ring_for,
 )
 
@@ -66,8 +67,7 @@ def test_every_single_bit_of_a_request_and_of_an_answer_counts() -> None:
     for bit in range(8 * size):
         chunks, opener = chunked_response([b"a", b"bc", b""], key_for())
         with pytest.raises(OpenError):
-            opener.feed(flipped(b"".join(chunks), bit))
-            opener.eof()
+            read_all(opener, flipped(b"".join(chunks), bit))
 
 
 @given(CHUNKS, st.integers(0, 100_000), cut_lists())
@@ -137,9 +137,9 @@ def test_streams_open_alike_in_any_pieces(suite, chunks, cuts) -> None:
     for split in ([stream], pieces(stream, cuts), [bytes([b]) for b in stream]):
         opener = ChunkedRequestOpener(ring_for(*suite), NOW)
         assert outcome(opener.feed, opener.eof, split) == (chunks[:-1], chunks[-1])
-    answer, opener = chunked_response(chunks, key)
+    answer, reader = chunked_response(chunks, key)
     split = pieces(b"".join(answer), cuts)
-    assert outcome(opener.feed, opener.eof, split) == (chunks[:-1], chunks[-1])
+    assert outcome(reader.feed, reader.eof, split) == (chunks[:-1], chunks[-1])
 
 
 @given(st.randoms(use_true_random=False), CHUNKS, cut_lists())
