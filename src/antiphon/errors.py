@@ -9,7 +9,8 @@
     ├── MissingExtraError     an optional dependency is not installed
     ├── SettingsError         a setting, a settings file or a registry that is wrong
     ├── EngineError           an engine cannot be started, reached or understood
-    └── StoreError            what is kept for clients cannot be kept or read
+    ├── StoreError            what is kept for clients cannot be kept or read
+    └── SealError             a sealed message or its keys; `antiphon.seal.errors` has the branches
 
 Any other exception out of the codec is a bug.
 """
@@ -24,6 +25,7 @@ __all__ = [
     "ParseError",
     "RenderError",
     "SchemaError",
+    "SealError",
     "SettingsError",
     "StoreError",
     "VocabularyError",
@@ -117,3 +119,9 @@ class StoreError(AntiphonError, RuntimeError):
     def __init__(self, message: str, *, status: int = 503) -> None:
         super().__init__(message)
         self.status_hint = status
+
+
+class SealError(AntiphonError):
+    """A sealed message that cannot be made or opened, or a key that cannot be used for it."""
+
+    status_hint = 400
