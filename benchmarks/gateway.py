@@ -82,8 +82,8 @@ class Stage:
             "serve", "--engine", f"http://127.0.0.1:{self.upstream_port}", "--port", "0",
             "--set", "limits.concurrent=512",
         ]  # fmt: skip
-        file = lag or self.folder / "lag"
-        command = [sys.executable, str(HERE / "gateway_child.py"), "lag", str(file), "--", *serve]
+        what = ["lag", str(lag), "--"] if lag is not None else ["plain", "--"]
+        command = [sys.executable, str(HERE / "gateway_child.py"), *what, *serve]
         with Child(*command, core=GATEWAY_CORE, log=self.folder / "gateway.log") as child:
             log = child.wait_for("http://127.0.0.1:")
             for found in log.split("http://127.0.0.1:")[1:]:

@@ -11,13 +11,16 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from antiphon.gateway.http import BodyWriter
     from antiphon.gateway.keys import ApiKey
     from antiphon.gateway.ratelimit import Lease
 
-__all__ = ["CONTEXT", "RequestContext", "context_of"]
+__all__ = ["CONTEXT", "DIRECT", "RequestContext", "context_of"]
 
 CONTEXT: Final = "antiphon"
 """The key in the ASGI scope."""
+DIRECT: Final = "antiphon.direct"
+"""The ASGI extension that our server offers: its `BodyWriter`."""
 
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 """What a client's own ``x-request-id`` may look like to be taken over."""
@@ -27,6 +30,7 @@ class RequestContext:
     """One request. Mutable: each layer fills in what it finds out."""
 
     __slots__ = (
+        "direct",
         "engine",
         "error",
         "headers",
@@ -51,6 +55,8 @@ class RequestContext:
         self.request_id: Final = request_id
         self.started: Final = started
         """The server's monotonic clock."""
+        self.direct: BodyWriter | None = None
+        """The shortest way for a stream's body, if the server offers one."""
         self.tenant = ""
         """The API key's id; empty without keys."""
         self.who = ""
