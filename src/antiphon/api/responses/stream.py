@@ -340,7 +340,7 @@ class ResponseStream:
             self._event(event, out)
         body = item.body(status)
         self._done.append(body)
-        self._kept.append(item.kept(status))
+        self._kept.append(item.kept(status, body))
         self._event(
             b'{"type":"response.output_item.done","output_index":%d,"item":%b' % (item.index, body),
             out,
