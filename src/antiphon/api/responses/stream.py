@@ -40,6 +40,7 @@ from antiphon.api.turn import (
     TurnEvent,
     TurnUsage,
 )
+from antiphon.model.message import Message
 
 __all__ = ["ResponseStatus", "ResponseStream", "event_type", "sse_frame"]
 
@@ -258,6 +259,11 @@ class ResponseStream:
     def kept(self) -> list[bytes]:
         """The items as the next request needs them: reasoning included that is not shown."""
         return self._kept
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """What the model said, once the turn has ended."""
+        return () if self._end is None else self._end.messages
 
     @property
     def usage(self) -> TurnUsage:

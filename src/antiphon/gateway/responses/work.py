@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from typing import Final
 
@@ -20,6 +20,8 @@ from antiphon.api.responses.stored import stored_items
 from antiphon.api.responses.stream import ResponseStream
 from antiphon.api.responses.usage import param_of
 from antiphon.api.turn import PartDelta, TurnEnd, TurnEvent, TurnUsage
+from antiphon.codec.encoded import pack_texts
+from antiphon.codec.history import surviving
 from antiphon.engines.served import Served
 from antiphon.errors import AntiphonError, StoreError
 from antiphon.gateway.chat import visibility
@@ -27,11 +29,12 @@ from antiphon.gateway.context import RequestContext
 from antiphon.gateway.errors import ClientGoneError, to_api_error
 from antiphon.gateway.hooks import TurnWatch, watched, with_transcript
 from antiphon.gateway.lifecycle import stopping
-from antiphon.gateway.responses.chain import ITEM_DIGITS, Chain, LocalChain
+from antiphon.gateway.responses.chain import ITEM_DIGITS, Chain, Link, LocalChain
 from antiphon.gateway.responses.kept import Beside
 from antiphon.gateway.responses.live import Live
 from antiphon.gateway.services import Services
 from antiphon.store.records import UNFINISHED, Item, Record
+from antiphon.turn.prompt import off_loop, renderer, size
 
 __all__ = ["Emit", "Work"]
 
@@ -40,6 +43,8 @@ Emit = Callable[[Sequence[bytes]], Awaitable[None]]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_TURN: Final = TurnEnd(finish_reason="stop", usage=TurnUsage(completions=0), messages=())
+_CONTINUED: Final = ("completed", "incomplete")
+"""The statuses of responses that others may build on."""
 _CANCELLED: Final = "the response was cancelled"
 
 Batches = AsyncGenerator[Sequence[TurnEvent], None]
@@ -93,6 +98,7 @@ class Work:
         )
         self._item_id = item_id
         self._input = stored_items(request.items, item_id)
+        self._encoded = b""
         self._live: Live | None = None
         self.told = False
         """Whether the client was told how it ended."""
@@ -283,11 +289,11 @@ class Work:
         services, stream = self._services, self._stream
         try:
             live.add(events[:-1])
-            await live.flush()
+            await asyncio.gather(live.flush(), self._encode())
             kept = await services.records.put(self._tenant, self._record(), over=UNFINISHED)
             if not kept:  # Someone cancelled or deleted it in the meantime.
                 return stream.cancel(), False
-            if stream.status in ("completed", "incomplete"):
+            if stream.status in _CONTINUED:
                 await self._add_to_conversation()
         except StoreError as error:
             return stream.fail(as_api_error(error)), True
@@ -299,9 +305,25 @@ class Work:
     async def _keep_whole(self, events: Sequence[bytes]) -> None:
         """Write a response that was not streamed. Its events are few: they were merged."""
         records = self._services.records
+        await self._encode()
         await records.put(self._tenant, self._record())
         await records.add_events(self._tenant, self.id, 0, events[:-1])
         await self._add_to_conversation()
+
+    async def _encode(self) -> None:
+        """The tokens of what was said here, which the next request will need."""
+        if self._context.mode == "standard" or self._stream.status not in _CONTINUED:
+            return
+        turn = self._request.turn
+        own = (*turn.conversation.messages[self._request.own :], *self._stream.messages)
+        messages = surviving(own, "guide")
+
+        def pack() -> bytes:
+            render = renderer()
+            return pack_texts(filter(None, map(render.text_tokens, messages)))
+
+        with suppress(AntiphonError):  # It would be encoded when it is needed.
+            self._encoded = await off_loop(size(messages), pack)
 
     async def _add_to_conversation(self) -> None:
         conversation = self._request.conversation
@@ -328,10 +350,10 @@ class Work:
 
     def _remember(self) -> None:
         """The chain that ends here, for the next request."""
-        if self._stream.status not in ("completed", "incomplete"):
+        if self._stream.status not in _CONTINUED:
             return
-        added = [*(item.body for item in self._input), *self._stream.kept]
-        chain = self._chain.and_then(added, self._digest)
+        added = (*[item.body for item in self._input], *self._stream.kept)
+        chain = self._chain.and_then([Link(added, self._encoded)], self._digest)
         if self._local is not None:
             self._local.put(self.id, chain)
         if self._request.store and self._request.conversation is None:
@@ -346,6 +368,7 @@ class Work:
             background=request.background,
             input=msgspec.Raw(b"[" + b",".join([item.body for item in self._input]) + b"]"),
             output=msgspec.Raw(hidden),
+            encoded=self._encoded,
         )
         return Record(
             kind="response",
