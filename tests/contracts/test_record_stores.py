@@ -89,7 +89,9 @@ def test_the_lineage_of_a_response_is_told_from_the_newest(store: Opener) -> Non
     async def scenario(s: Open) -> None:
         for number in range(1, 6):
             parent = f"resp_{number - 1}"
-            await s.records.put("t", response(f"resp_{number}", parent=parent, extra=b"%d" % number))
+            await s.records.put(
+                "t", response(f"resp_{number}", parent=parent, extra=b"%d" % number)
+            )
         await s.records.put("t", response("resp_side", parent="resp_2"))
         await s.records.put("u", response("resp_6", parent="resp_5"))
 
