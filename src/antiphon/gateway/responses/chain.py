@@ -47,6 +47,8 @@ LOCAL_CHAINS: Final = 8
 """Responses that a connection remembers for those that are not stored."""
 LINEAGE_PAGES: Final = (1, 8, 64, 512)
 """Responses of a chain that are read together: few at first, as what is before is often known."""
+_ITEM_BYTES: Final = 24
+"""What a chain needs for an item that it has in common with others."""
 _PAGE: Final = 1000
 ITEM_DIGITS: Final = 5
 """An item's id is its response's or conversation's, with another prefix, and so many digits: so an
@@ -368,7 +370,7 @@ def _call_id(raw: bytes) -> Any:
 
 
 def _cost(chain: Chain) -> int:
-    return chain.added + 8 * len(chain.items) + 500
+    return chain.added + _ITEM_BYTES * len(chain.items) + 500
 
 
 def _no_previous(id: str) -> ApiError:

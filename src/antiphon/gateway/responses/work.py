@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from itertools import count
 from typing import Final
 
@@ -19,9 +19,7 @@ from antiphon.api.responses.request import ResponsesRequest
 from antiphon.api.responses.stored import stored_items
 from antiphon.api.responses.stream import ResponseStream
 from antiphon.api.responses.usage import param_of
-from antiphon.api.turn import PartDelta, TurnEnd, TurnEvent, TurnUsage
-from antiphon.codec.encoded import pack_texts
-from antiphon.codec.history import surviving
+from antiphon.api.turn import TurnEnd, TurnEvent, TurnUsage
 from antiphon.engines.served import Served
 from antiphon.errors import AntiphonError, StoreError
 from antiphon.gateway.chat import visibility
@@ -32,9 +30,9 @@ from antiphon.gateway.lifecycle import stopping
 from antiphon.gateway.responses.chain import ITEM_DIGITS, Chain, Link, LocalChain
 from antiphon.gateway.responses.kept import Beside
 from antiphon.gateway.responses.live import Live
+from antiphon.gateway.responses.said import Merger, packed_texts
 from antiphon.gateway.services import Services
 from antiphon.store.records import UNFINISHED, Item, Record
-from antiphon.turn.prompt import off_loop, renderer, size
 
 __all__ = ["Emit", "Work"]
 
@@ -141,7 +139,7 @@ class Work:
         """The whole response object. Raises ApiError."""
         services, context, stream = self._services, self._context, self._stream
         events = stream.begin()
-        merger = _Merger()
+        merger = Merger()
         try:
             async with services.policy.admit(context, self._served, self._size):
                 with watched(services.policy.watch(context, self._served)) as watch:
@@ -311,19 +309,9 @@ class Work:
         await self._add_to_conversation()
 
     async def _encode(self) -> None:
-        """The tokens of what was said here, which the next request will need."""
-        if self._context.mode == "standard" or self._stream.status not in _CONTINUED:
-            return
-        turn = self._request.turn
-        own = (*turn.conversation.messages[self._request.own :], *self._stream.messages)
-        messages = surviving(own, "guide")
-
-        def pack() -> bytes:
-            render = renderer()
-            return pack_texts(filter(None, map(render.text_tokens, messages)))
-
-        with suppress(AntiphonError):  # It would be encoded when it is needed.
-            self._encoded = await off_loop(size(messages), pack)
+        """The tokens of what was said here, for the next request."""
+        if self._context.mode != "standard" and self._stream.status in _CONTINUED:
+            self._encoded = await packed_texts(self._request, self._stream.messages)
 
     async def _add_to_conversation(self) -> None:
         conversation = self._request.conversation
@@ -383,27 +371,6 @@ class Work:
 
     def _now(self) -> int:
         return int(self._services.clock.now().timestamp())
-
-
-class _Merger:
-    """Many small pieces of one part → one."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def feed(self, events: Sequence[TurnEvent]) -> list[TurnEvent]:
-        out: list[TurnEvent] = []
-        for event in events:
-            if isinstance(event, PartDelta) and not event.logprobs:
-                self._texts.append(event.text)
-            else:
-                out += self.rest()
-                out.append(event)
-        return out
-
-    def rest(self) -> list[TurnEvent]:
-        texts, self._texts = self._texts, []
-        return [PartDelta("".join(texts))] if texts else []
 
 
 async def _nowhere(events: Sequence[bytes]) -> None:
