@@ -228,19 +228,19 @@ def chain_rows(stage: Stage, options: argparse.Namespace) -> list[Row]:
     with on_core(GATEWAY_CORE):
         found = uvloop.run(chained(stage.folder / "chain.db", turns, rounds))
     rows = []
-    for place, work in (
-        ("here", f"turn {turns} of a chain: before the engine's call"),
-        ("elsewhere", "the same in a process that never saw the chain"),
+    for place, work, judged in (
+        ("here", f"turn {turns} of a chain: before the engine's call", True),
+        ("elsewhere", "the same in a process that never saw the chain, once", False),
     ):
         times = [seconds for seconds, _ in found[place]]
         tokens = found[place][0][1]
         allowed = 1.5e-3 + 60e-9 * tokens
         took = statistics.median(times)
+        target = f"at most 1.5 ms + 60 ns a token: {allowed * 1e3:.2f} ms" if judged else ""
         least = limit(copied([0] * tokens), "copying the ids once")
         rows.append(
-            row(work, f"at most 1.5 ms + 60 ns a token: {allowed * 1e3:.2f} ms",
-                f"{took * 1e3:.2f} ms", f"{tokens:,} tokens; {min(times) * 1e3:.2f} to"
-                f" {max(times) * 1e3:.2f} ms; {least}", ok=took <= allowed)
+            row(work, target, f"{took * 1e3:.2f} ms", f"{tokens:,} tokens; {min(times) * 1e3:.2f}"
+                f" to {max(times) * 1e3:.2f} ms; {least}", ok=took <= allowed if judged else None)
         )  # fmt: skip
     seconds, tokens = found["first"][0]
     rows.append(row("turn 2, for comparison", "", f"{seconds * 1e3:.2f} ms", f"{tokens:,} tokens"))

@@ -78,7 +78,7 @@ def test_the_responses_apis_rows_are_measured_and_each_streams_whole() -> None:
     done = run("--quick", script=RESPONSES)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
-    assert len(rows) == 8, done.stdout
+    assert len(rows) == 7, done.stdout
     for named in ("CPU a token", "behind its commit", "of a chain", "over HTTP", "store alone"):
         assert sum(named in row for row in rows) == 1, done.stdout
 
