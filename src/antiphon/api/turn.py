@@ -17,6 +17,7 @@ import msgspec
 
 from antiphon.api.toolnames import ToolNames
 from antiphon.codec.arguments import Arguments
+from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
 from antiphon.codec.events import Diagnostic
 from antiphon.codec.grammar.plan import AUTO, ToolChoice
 from antiphon.model.message import Conversation, Message
@@ -87,6 +88,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     tenant: str = ""
     """Whose memory and cache this is: the API key's id; empty without keys."""
+    encoded: EncodedTexts = NOTHING_ENCODED
+    """Texts of the conversation whose tokens are known."""
     names: ToolNames = ToolNames()
     past_calls: tuple[PastCall, ...] = ()
     tools: Mapping[str, ToolNamespace] = {}

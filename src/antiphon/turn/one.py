@@ -112,9 +112,12 @@ class OneTurn:
         if self.request.truncate and context is not None:
             limit = context - room_for_answer(context, self.request.max_tokens)
             conversation, self._dropped = truncated(
-                conversation, limit, lambda shorter: len(renderer().for_completion(shorter))
+                conversation, limit, lambda shorter: len(self._tokens(shorter))
             )
-        return renderer().for_completion(conversation)
+        return self._tokens(conversation)
+
+    def _tokens(self, conversation: Conversation) -> list[int]:
+        return renderer().for_completion(conversation, encoded=self.request.encoded)
 
     def decisions(self) -> list[tuple[str, str]]:
         """What was decided before the engine is asked, and why."""
