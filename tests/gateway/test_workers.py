@@ -179,6 +179,7 @@ def _folders(served: Served) -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 def test_the_first_lines_come_once_and_the_end_is_clean(tmp_path: Path) -> None:
     with workers(tmp_path) as served:
         served.until("keys:")
@@ -205,6 +206,7 @@ def test_no_worker_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None
         until(lambda: not folders[0].exists())
 
 
+@pytest.mark.slow
 def test_a_stream_finishes_while_the_server_stops(tmp_path: Path) -> None:
     with workers(tmp_path, "--engine", slow_trace(tmp_path)) as served:
         with one_to_each(served, 3) as each:
@@ -215,6 +217,7 @@ def test_a_stream_finishes_while_the_server_stops(tmp_path: Path) -> None:
         assert served.process.wait(WAIT) == 0
 
 
+@pytest.mark.slow
 def test_all_workers_reload(tmp_path: Path) -> None:
     config = tmp_path / "antiphon.toml"
     config.write_text("[turn]\nchoices = 8\n", encoding="utf-8")
@@ -271,6 +274,7 @@ def test_workers_need_a_store_that_they_can_share(tmp_path: Path) -> None:
     assert "2 workers share nothing with store.url = 'memory'" in done.stderr
 
 
+@pytest.mark.slow
 def test_one_model_server_serves_all_workers(tmp_path: Path, tiny_model_path: Path) -> None:
     model, cache = (
         ("--model", str(tiny_model_path)),
@@ -278,6 +282,11 @@ def test_one_model_server_serves_all_workers(tmp_path: Path, tiny_model_path: Pa
     )
     store = ("--set", f"store.url=sqlite:{tmp_path / 'store.db'}")
     say = {"model": tiny_model_path.stem, "max_output_tokens": 8, "input": "Hi"}
+
+    def answers(kept: Kept) -> bool:
+        answer = kept.ask("POST", "/v1/responses", say)
+        return bool(answer.get("object") == "response")
+
     with (
         serving(tmp_path / "home", "--workers", "2", *model, *store, **cache) as served,
         one_to_each(served, 2) as each,
@@ -311,8 +320,6 @@ def test_one_model_server_serves_all_workers(tmp_path: Path, tiny_model_path: Pa
         os.kill(now, signal.SIGKILL)  # All workers notice, and one new server serves them.
         until(lambda: not is_alive(now))
         for kept in each:
-            until(
-                lambda kept=kept: kept.ask("POST", "/v1/responses", say).get("object") == "response"
-            )
+            until(partial(answers, kept))
         assert len([p for p in children(served.process.pid) if not _is_worker(p)]) == 1
         assert served.end() == 0

@@ -113,6 +113,7 @@ class Metrics:
             "",
             _LAG,
         )
+        self._gauge("antiphon_workers", "Processes that serve.").set(1)
         self.reloads = counter("antiphon_reloads", "Reloads of settings and keys.", "result")
         if place is not None:
             self._share(place)
@@ -168,7 +169,6 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="liveall",
         )
-        self._gauge("antiphon_workers", "Workers that serve.").set(1)
 
     def _counter(self, name: str, text: str, labels: str) -> Counter:
         return Counter(name, text, labels.split(), registry=self.registry)
