@@ -134,7 +134,7 @@ class Machine:
         }
         lines = (EXAMPLE / "gateway.env").read_text(encoding="utf-8").splitlines()
         given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-        return {**kept, **given, "HOME": str(self.folder)}
+        return {**kept, **given, "HOME": str(self.folder), "TMPDIR": str(self.folder)}
 
     def run(self, *arguments: str) -> str:
         """A command of ``antiphon`` on this machine: its standard output."""
@@ -176,6 +176,9 @@ class Machine:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self._end()
+        deadline = time.monotonic() + WAIT
+        while any(map(_runs, pids)) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def stop(self) -> int:
         self.process.terminate()
@@ -326,6 +329,13 @@ def deployed(folder: Path, store: str, engine: str) -> Iterator[Deployment]:
         deployment.nginx.start()
         stack.callback(deployment.nginx.stop)
         yield deployment
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _stopped(machine: Machine) -> None:

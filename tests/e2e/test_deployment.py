@@ -223,8 +223,8 @@ def test_the_balancer_goes_on_when_a_gateway_is_killed(deployment: Deployment) -
     deployment.machines[0].kill()
     kept = []
     for number in range(20):
-        kept.append(make(front, f"Say number {number}"))
         assert front.ask("GET", "/ready")["status"] == "ready"
+        kept.append(make(front, f"Say number {number}"))
     assert all(b.ask("GET", f"{RESPONSES}/{one['id']}") == one for one in kept)
     ended = wait_for(b, lost["id"])
     assert ended["status"] == "failed"
