@@ -235,7 +235,11 @@ def test_a_schema_that_cannot_be_used_is_refused_before_the_engine_is_asked(
 ) -> None:
     engine = scripted(f"{FINAL}{{}}<|return|>")
     error = refused(engine, structured(StructuredOutput(schema=schema)))
-    assert (error.status, error.param, error.code) == (400, "response_format", "invalid_schema")
+    assert (error.status, error.param, error.code) == (
+        400,
+        "response_format",
+        "invalid_json_schema",
+    )
     assert engine.requests == []
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from antiphon.codec.grammar.gbnf_text import Rules, choice, literal
 from antiphon.codec.grammar.limits import MAX_PATTERN_CHARS, Budget
 
-__all__ = ["FORMATS", "pattern_body"]
+__all__ = ["FORMATS", "input_text", "pattern_body"]
 
 _DATE: Final = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME: Final = (
@@ -57,6 +57,31 @@ def pattern_body(pattern: str, rules: Rules, budget: Budget) -> str | None:
     return body
 
 
+def input_text(pattern: str, rules: Rules, budget: Budget) -> tuple[str, bool] | None:
+    r"""The same for a custom tool's regular expression, which the whole text must match; and
+    whether nothing was loosened. The syntax is that of Rust's regex crate.
+
+    ``\d``, ``\w`` and ``\s`` mean ASCII, and the no-break space, here: less than they might.
+    """
+    if len(pattern) > MAX_PATTERN_CHARS:
+        return None
+    inner = pattern.removeprefix("^")
+    backslashes = len(inner) - 1 - len(inner[:-1].rstrip("\\"))
+    if inner.endswith("$") and not backslashes % 2:
+        inner = inner[:-1]
+    if inner == pattern:
+        inner = f"(?:{pattern})"
+    try:
+        translator = _Translator(inner, rules, budget, raw_less=True, rust=True)
+        body = translator.whole()
+        if translator.takes_bar:
+            translator = _Translator(inner, rules, budget, raw_less=False, rust=True)
+            body = translator.whole()
+    except _UnsupportedError:
+        return None
+    return body, not translator.negated
+
+
 class _Translator:
     """A recursive-descent reader of one pattern.
 
@@ -64,13 +89,18 @@ class _Translator:
     written as an escape: ``raw_less`` is off then.
     """
 
-    def __init__(self, pattern: str, rules: Rules, budget: Budget, *, raw_less: bool) -> None:
+    def __init__(
+        self, pattern: str, rules: Rules, budget: Budget, *, raw_less: bool, rust: bool = False
+    ) -> None:
         self.pattern = pattern
         self.at = 0
         self.rules = rules
         self.budget = budget
         self.raw_less = raw_less
+        self.rust = rust
         self.takes_bar = False
+        self.negated = False
+        """Whether an escape was let through whatever it stands for."""
 
     def whole(self) -> str:
         body = self._sequence(0)
@@ -147,7 +177,8 @@ class _Translator:
         if char == "[":
             return self._class()
         if char == ".":
-            return self._characters([("\n", "\n"), ("\r", "\r")], negated=True)
+            breaks = [("\n", "\n")] if self.rust else [("\n", "\n"), ("\r", "\r")]
+            return self._characters(breaks, negated=True)
         if char == "\\":
             name = self._take()
             if name.lower() in _CLASSES:
@@ -179,6 +210,8 @@ class _Translator:
         self.at += negated
         ranges: _Ranges = []
         while (char := self._take()) != "]":
+            if self.rust and (char == "[" or (char in "&-~" and self._peek() == char)):
+                raise _UnsupportedError  # a class in a class, or an operation on classes
             if char == "\\":
                 name = self._take()
                 if name.lower() in _CLASSES:
@@ -204,6 +237,7 @@ class _Translator:
         """One character of a JSON string, raw or escaped."""
         self.takes_bar |= negated or any(low <= "|" <= high for low, high in ranges)
         if negated:
+            self.negated = True
             raw = "".join([_range(low, high) for low, high in ranges])
             return choice([f'[^"\\\\<\\x00-\\x1F{raw}]', "escape"])
         options: list[str] = []
