@@ -200,8 +200,19 @@ def test_a_required_call_has_its_grammar_inside_the_envelope() -> None:
     assert "[0-9]{4}" in grammar
 
 
-def test_what_cannot_be_written_for_the_engine_is_checked_all_the_same() -> None:
-    hard = InputGrammar("regex", r"(?i)[\p{L}--x]+", FIELD)
+@pytest.mark.parametrize(
+    "definition",
+    [
+        r"(?i)[\p{L}--x]+",
+        r"[\p{L}[a-z]]+",
+        r"[[:alpha:]ößü]+",
+        # llama.cpp refuses what may be empty inside a repetition.
+        r"((G|r)*(ö|ß|e)*)*",
+        r"(G?r?|öße){0,4}",
+    ],
+)
+def test_what_cannot_be_written_for_the_engine_is_checked_all_the_same(definition: str) -> None:
+    hard = InputGrammar("regex", definition, FIELD)
     engine = constrained(f"{CALL}{wrapped('123')}<|call|>", f"{wrapped('Größe')}<|call|>")
     result = turn(engine, dated(hard))
     assert engine.requests[0].grammar is None

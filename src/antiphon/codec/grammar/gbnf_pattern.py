@@ -98,6 +98,8 @@ class _Translator:
         self.budget = budget
         self.raw_less = raw_less
         self.rust = rust
+        self.nullable = False
+        """Whether what was read last may be empty."""
         self.takes_bar = False
         self.negated = False
         """Whether an escape was let through whatever it stands for."""
@@ -122,27 +124,38 @@ class _Translator:
         if depth > _MAX_NESTING:
             raise _UnsupportedError
         options = [self._sequence(depth)]
+        nullable = self.nullable
         while self._peek() == "|":
             self.at += 1
             options.append(self._sequence(depth))
+            nullable |= self.nullable
+        self.nullable = nullable
         return choice(options)
 
     def _sequence(self, depth: int) -> str:
         parts: list[str] = []
+        nullable = True
         while self._peek() not in ("", "|", ")"):
+            self.nullable = False
             parts.append(self._repeated(self._atom(depth)))
+            nullable &= self.nullable
+        self.nullable = nullable
         return " ".join(parts) or '""'
 
     def _repeated(self, atom: str) -> str:
         char = self._peek()
+        if self.nullable and char in ("*", "+", "{"):  # llama.cpp calls it left recursion
+            raise _UnsupportedError
         if char in ("*", "+", "?"):
             self.at += 1
+            self.nullable = char != "+"
             atom += char
         elif char == "{":
             self.at += 1
             low, high = self._bounds()
             if not self.budget.repeat(max(low, high or 0)):
                 raise _UnsupportedError
+            self.nullable = low == 0
             atom += f"{{{low}}}" if low == high else f"{{{low},{'' if high is None else high}}}"
         else:
             return atom
