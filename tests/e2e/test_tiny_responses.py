@@ -179,6 +179,34 @@ def test_a_regular_expression_holds_a_real_model(
     assert re.fullmatch(definition, call["input"])
 
 
+QUERY = """
+start: "SELECT " column (", " column){0,2} " FROM " NAME [" WHERE " column "=" value] ";"
+column: NAME | "\\"" NAME "\\""
+value: /[0-9]{1,3}/ | /'[^'\\n]{0,5}'/
+NAME: /[a-z]{1,6}/
+"""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_lark_grammar_holds_a_real_model(server: Serving, stream: bool) -> None:
+    response = respond(
+        server,
+        "Hi",
+        stream=stream,
+        tools=[custom("lark", QUERY)],
+        tool_choice={"type": "custom", "name": "note"},
+        temperature=1.0,
+        reasoning={"effort": "none"},
+    )
+    (call,) = [item for item in response["output"] if item["type"] == "custom_tool_call"]
+    column = '(?:[a-z]{1,6}|"[a-z]{1,6}")'
+    value = "(?:[0-9]{1,3}|'[^'\n]{0,5}')"
+    assert re.fullmatch(
+        f"SELECT {column}(?:, {column}){{0,2}} FROM [a-z]{{1,6}}(?: WHERE {column}={value})?;",
+        call["input"],
+    )
+
+
 def test_a_bad_grammar_is_a_400_for_streams_too(server: Serving) -> None:
     for stream in (False, True):
         body = {

@@ -6,12 +6,12 @@ Only translated, never run: literals, classes, groups, alternatives and bounded 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.codec.grammar.gbnf_text import Rules, choice, literal
 from antiphon.codec.grammar.limits import MAX_PATTERN_CHARS, Budget
 
-__all__ = ["FORMATS", "input_text", "pattern_body"]
+__all__ = ["FORMATS", "InputText", "input_text", "literal_text", "pattern_body"]
 
 _DATE: Final = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME: Final = (
@@ -33,6 +33,7 @@ _CLASSES: Final = {
 }
 _CONTROLS: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 _SHORT: Final = {"\t": "t", "\n": "n", "\r": "r", "\f": "f", "\b": "b"}
+_LONG: Final = "".join([chr(code) for code in range(32) if chr(code) not in _SHORT])
 _Ranges = list[tuple[str, str]]
 
 
@@ -57,9 +58,9 @@ def pattern_body(pattern: str, rules: Rules, budget: Budget) -> str | None:
     return body
 
 
-def input_text(pattern: str, rules: Rules, budget: Budget) -> tuple[str, bool] | None:
+def input_text(pattern: str, rules: Rules, budget: Budget) -> InputText | None:
     r"""The same for a custom tool's regular expression, which the whole text must match; and
-    whether nothing was loosened. The syntax is that of Rust's regex crate.
+    whether it may be empty. The syntax is that of Rust's regex crate.
 
     ``\d``, ``\w`` and ``\s`` mean ASCII, and the no-break space, here: less than they might.
     """
@@ -79,7 +80,20 @@ def input_text(pattern: str, rules: Rules, budget: Budget) -> tuple[str, bool] |
             body = translator.whole()
     except _UnsupportedError:
         return None
-    return body, not translator.negated
+    return InputText(body, translator.nullable)
+
+
+class InputText(NamedTuple):
+    """The expression, and whether the text may be empty."""
+
+    text: str
+    nullable: bool
+
+
+def literal_text(content: str) -> str:
+    """The expression of these very characters inside a JSON string."""
+    special = ('"', "\\", "<", *map(chr, range(32)))
+    return literal("".join([_json_escape(c) if c in special else c for c in content]))
 
 
 class _Translator:
@@ -101,8 +115,6 @@ class _Translator:
         self.nullable = False
         """Whether what was read last may be empty."""
         self.takes_bar = False
-        self.negated = False
-        """Whether an escape was let through whatever it stands for."""
 
     def whole(self) -> str:
         body = self._sequence(0)
@@ -250,8 +262,9 @@ class _Translator:
         """One character of a JSON string, raw or escaped."""
         self.takes_bar |= negated or any(low <= "|" <= high for low, high in ranges)
         if negated:
-            self.negated = True
             raw = "".join([_range(low, high) for low, high in ranges])
+            if self.rust:
+                return self.rules.add(choice([f'[^"\\\\<\\x00-\\x1F{raw}]', *_escapes_but(ranges)]))
             return choice([f'[^"\\\\<\\x00-\\x1F{raw}]', "escape"])
         options: list[str] = []
         raw = "".join([_range(a, b) for low, high in ranges for a, b in self._plain(low, high)])
@@ -277,6 +290,26 @@ class _Translator:
         if start <= ord(high):
             out.append((chr(start), high))
         return out
+
+
+def _escapes_but(ranges: _Ranges) -> list[str]:
+    """The escapes of a JSON string for all characters but these."""
+
+    def free(char: str) -> bool:
+        return not any(low <= char <= high for low, high in ranges)
+
+    short = [name for char, name in (('"', '\\"'), ("\\", "\\\\"), ("/", "/")) if free(char)]
+    short += [name for char, name in _SHORT.items() if free(char)]
+    options = [f'"\\\\" [{"".join(short)}]'] if short else []
+    if free("<"):
+        options.append('"\\\\u003" [cC]')
+    if all(map(free, _LONG)):
+        options.append('"\\\\u00" ( "0" [0-7bBeEfF] | "1" hex )')
+    if all(high < "\x80" for _, high in ranges):
+        options.append(
+            '"\\\\u" ( [1-9a-fA-F] hex hex hex | "0" [1-9a-fA-F] hex hex | "00" [89a-fA-F] hex )'
+        )
+    return options
 
 
 def _json_escape(char: str) -> str:

@@ -7,9 +7,11 @@ and the text is checked when it is there.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
-from antiphon.codec.grammar.gbnf_pattern import input_text
+from antiphon.codec.grammar.gbnf_lark import lark_text
+from antiphon.codec.grammar.gbnf_pattern import input_text, literal_text
 from antiphon.codec.grammar.gbnf_text import Rules
 from antiphon.codec.grammar.limits import MAX_PATTERN_CHARS, Budget
 from antiphon.codec.grammar.notes import Notes
@@ -27,6 +29,7 @@ _PLAIN: Final = re.compile(
 """Patterns of characters that stand in a JSON string as they are, which all engines read alike."""
 
 
+@lru_cache(maxsize=256)
 def expressible(body: InputBody, kind: str | None) -> bool:
     """Whether more than the JSON around the text can be written for engines of this kind."""
     if kind == "gbnf":
@@ -38,14 +41,27 @@ def expressible(body: InputBody, kind: str | None) -> bool:
 
 def input_rule(body: InputBody, where: str, rules: Rules, budget: Budget, notes: Notes) -> str:
     """The GBNF expression of the whole object."""
-    found = input_text(body.definition, rules, budget) if body.syntax == "regex" else None
-    if found is None:
+    text = None
+    if body.syntax == "lark":
+        text = _lark(body.definition, rules, budget)
+        if text is not None:
+            notes.add(where, body.syntax, "what the lexer would prefer is not enforced")
+    elif found := input_text(body.definition, rules, budget):
+        text = found.text
+    if text is None:
         notes.add(where, body.syntax, _FREE)
         return rules.add(rf'{_OPENING} string ws "}}"')
-    text, exact = found
-    if not exact:
-        notes.add(where, body.syntax, "the input's grammar is loosened")
     return rules.add(rf'{_OPENING} "\"" {text} "\"" ws "}}"')
+
+
+def _lark(definition: str, rules: Rules, budget: Budget) -> str | None:
+    def atom(content: str, is_literal: bool) -> tuple[str, bool] | None:
+        if is_literal:
+            return (literal_text(content), False) if content else None
+        found = input_text(content, rules, budget)
+        return found and (found.text, found.nullable)
+
+    return lark_text(definition, rules, budget, atom)
 
 
 def input_schema(body: InputBody, where: str, notes: Notes) -> dict[str, Any]:
