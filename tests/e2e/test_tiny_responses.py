@@ -173,6 +173,7 @@ def test_a_regular_expression_holds_a_real_model(
         tools=[custom("regex", definition)],
         tool_choice={"type": "custom", "name": "note"},
         temperature=1.0,
+        parallel_tool_calls=False,
         reasoning={"effort": "none"},
     )
     (call,) = [item for item in response["output"] if item["type"] == "custom_tool_call"]
@@ -196,6 +197,7 @@ def test_a_lark_grammar_holds_a_real_model(server: Serving, stream: bool) -> Non
         tools=[custom("lark", QUERY)],
         tool_choice={"type": "custom", "name": "note"},
         temperature=1.0,
+        parallel_tool_calls=False,
         reasoning={"effort": "none"},
     )
     (call,) = [item for item in response["output"] if item["type"] == "custom_tool_call"]
