@@ -31,6 +31,7 @@ from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
 from antiphon.settings.model import Settings
 from antiphon.store.records import Item, Record
+from antiphon.turn.preflight import check_request
 
 __all__ = ["LARGE_BODY", "ChatRoute"]
 
@@ -68,6 +69,7 @@ class ChatRoute:
         aliased = request.turn.names.aliased
         if aliased:
             context.notes["aliased"] = dict(islice(aliased.items(), MAX_ALIASES_LOGGED))
+        await check_request(request.turn)
         work = _Work(services, context, served, request, body)
         del body  # A stream may last for hours.
         if not request.stream:
