@@ -16,7 +16,7 @@ from antiphon.codec.grammar import REQUIRED, InputBody, gbnf, plan
 from antiphon.codec.grammar.input_body import expressible
 from antiphon.model.tools import Tool
 
-PATCHES = (Path(__file__).parents[1] / "golden/grammar/codex_apply_patch.lark").read_text()
+PATCHES = (Path(__file__).parents[1] / "golden/grammar/apply_patch.lark").read_text()
 PATCH = """\
 *** Begin Patch
 *** Add File: a<b>.txt

@@ -38,7 +38,7 @@ SUM = InputGrammar("lark", 'start: N ("+" N)*\nN: /[0-9]+/', FIELD)
 CALL = "<|channel|>commentary to=functions.date <|constrain|>json<|message|>"
 PATCH_GRAMMAR = InputGrammar(
     "lark",
-    (Path(__file__).parents[1] / "golden/grammar/codex_apply_patch.lark").read_text(),
+    (Path(__file__).parents[1] / "golden/grammar/apply_patch.lark").read_text(),
     FIELD,
 )
 PATCH = "*** Begin Patch\n*** Add File: poem.txt\n+Roses\n*** End Patch\n"

@@ -16,9 +16,9 @@ from antiphon.api.turn import InputGrammar
 from antiphon.errors import SchemaError
 from antiphon.turn.grammar_check import MAX_DEFINITION_BYTES, GrammarChecker
 
-# What Codex CLI sends for its freeform tool: codex-rs/core/src/tools/handlers/tool_apply_patch.lark
-# of github.com/openai/codex (Apache-2.0).
-APPLY_PATCH = (Path(__file__).parents[1] / "golden/grammar/codex_apply_patch.lark").read_text()
+# The patch format that Codex CLI's freeform tool asks for. Codex itself sends its grammar in
+# tests/e2e/clients.
+APPLY_PATCH = (Path(__file__).parents[1] / "golden/grammar/apply_patch.lark").read_text()
 PATCH = """\
 *** Begin Patch
 *** Add File: poem.txt
