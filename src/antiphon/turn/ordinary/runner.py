@@ -69,14 +69,14 @@ class OrdinaryRunner:
                         try:
                             piece = await anext(pieces)
                         except StopAsyncIteration:
-                            watch.heard()
+                            watch.heard(None)
                             break
                         except asyncio.CancelledError:
                             if not watch.expired():
                                 raise
                             assert watch.error is not None
                             raise watch.error from None
-                        watch.heard()
+                        watch.heard(piece)
                         out: list[TurnEvent] = []
                         done = False
                         for event in decoder.feed(piece):
