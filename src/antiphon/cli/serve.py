@@ -122,16 +122,9 @@ def serve(
 
 
 def _named(given: Mapping[str, str | None]) -> dict[str, str]:
-    """Setting paths → values, from click's parameters."""
-    short = {
-        "host": "server.host",
-        "port": "server.port",
-        "workers": "server.workers",
-        "reasoning_events": "responses.reasoning_events",
-        "trace": "log.trace",
-    }
+    """Flags or setting paths → values, from click's parameters."""
     return {
-        short.get(name) or name.removeprefix("setting_").replace("__", "."): value
+        name.removeprefix("setting_").replace("__", "."): value
         for name, value in given.items()
         if value is not None
     }
