@@ -33,6 +33,9 @@ AT_START: Final = (
     "store.sync",
     "store.key_file",
     "store.seal_file",
+    "seal.enabled",
+    "seal.required",
+    "seal.keys_file",
 )
 """Settings that only a restart changes."""
 

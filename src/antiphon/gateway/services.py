@@ -7,7 +7,7 @@ import datetime as dt
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -28,6 +28,9 @@ from antiphon.store.sealing import Sealer
 from antiphon.turn.engine import TurnRunner
 from antiphon.turn.ordinary import OrdinaryRunner
 from antiphon.turn.prompt import renderer
+
+if TYPE_CHECKING:
+    from antiphon.gateway.sealed.transport import SealedTransport
 
 __all__ = ["Clock", "Models", "Services", "random_id", "system_clock"]
 
@@ -85,8 +88,11 @@ class Services:
         policy: Policy,
         clock: Clock,
         new_id: Callable[[], str],
+        sealed: SealedTransport | None = None,
     ) -> None:
         self.settings = settings
+        self.sealed: Final = sealed
+        """None: sealed transport is off."""
         self._catalog = catalog
         self._opened: Models | None = None
         self.store: Final[StateStore] = stores.state
@@ -168,6 +174,9 @@ class Services:
         return await self.policy.reload(self._apply)
 
     async def _apply(self, settings: Settings) -> None:
+        if self.sealed is not None:
+            self.sealed.configure(settings)
+            self.sealed.look()
         await self.catalog.reload(settings)
         self.settings = settings
         self._runners.clear()
