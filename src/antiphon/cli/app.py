@@ -41,6 +41,7 @@ COMMANDS: Final = {
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
     "keys": LazyCommand("antiphon.cli.keys:keys", "Make, list and revoke API keys."),
+    "seal": LazyCommand("antiphon.cli.seal:seal", "Talk to a gateway sealed, and know its key."),
     "store": LazyCommand(
         "antiphon.cli.store:store",
         "Look at what a gateway keeps, forget what is old, encrypt it anew.",

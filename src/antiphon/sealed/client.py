@@ -12,20 +12,28 @@ than the one it is for are refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from antiphon.errors import MissingExtraError
+from antiphon.seal.keyconfig import KeyConfig
+from antiphon.sealed.exchange import SealedExchange, fields_of
 from antiphon.sealed.known import KnownGateways
 from antiphon.sealed.pins import Pins
 from antiphon.sealed.session import Session
-from antiphon.sealed.transport import async_transport, run, run_async, sync_transport
+from antiphon.sealed.steps import fetch_keys
+from antiphon.sealed.target import Target
+from antiphon.sealed.transport import Wire, async_transport, run, run_async, sync_transport
 
 try:
     import httpx2
 except ModuleNotFoundError as error:  # pragma: no cover - the extra brings it
     raise MissingExtraError("httpx2", "seal") from error
 
-__all__ = ["AsyncClient", "Client", "async_http_client", "http_client"]
+__all__ = ["AsyncClient", "Client", "async_http_client", "http_client", "offered_keys"]
+
+Headers = Iterable[tuple[str, str]]
+"""Names and values."""
 
 TIMEOUT: Final = httpx2.Timeout(600.0, connect=5.0)
 """As openai-python has it: a model may think for minutes before its first token."""
@@ -65,6 +73,18 @@ class Client(httpx2.Client):
         """Of the key in use; fetches it if there was no request yet. Raises SealError."""
         config = run(self._session.key(), self._sealed.wire())
         return config.fingerprint
+
+    def seal(
+        self, method: str, path: str, *, content: bytes = b"", headers: Headers = ()
+    ) -> SealedExchange:
+        """A request that is sealed but not sent, for those who send it by other means: its ``body``
+        and outer ``headers``, what opens the answer (``secret``), and a ``reader`` for it. Fetches
+        the key if there was no request yet. Raises SealError.
+        """
+        config = run(self._session.key(), self._sealed.wire())
+        fields = fields_of((k.encode("ascii"), v.encode("latin-1")) for k, v in headers)
+        head = self._session.own_head(method, path, fields)
+        return self._session.exchange(config, head, content)
 
 
 class AsyncClient(httpx2.AsyncClient):
@@ -136,3 +156,12 @@ def async_http_client(
         transport=async_transport(library, session),
         timeout=library.Timeout(600.0, connect=5.0),
     )
+
+
+def offered_keys(url: str) -> tuple[KeyConfig, ...]:
+    """The configurations that a gateway offers, as whoever answers for it has them: not to be
+    trusted for that alone. Raises SealError.
+    """
+    target = Target.parse(url)
+    with httpx2.Client() as http:
+        return run(fetch_keys(target.resource), Wire(http))

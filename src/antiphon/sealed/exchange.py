@@ -29,6 +29,7 @@ from antiphon.seal.media import (
 from antiphon.seal.message import Content, EndOfMessage, Field, Request, RequestHead, ResponseHead
 from antiphon.seal.padding import NO_PADDING, Padding
 from antiphon.seal.whole import open_response, seal_request
+from antiphon.sealed.chat import error_message
 
 __all__ = [
     "MAX_PROBLEM_BYTES",
@@ -178,15 +179,8 @@ def _problem(body: bytes) -> tuple[str | None, str]:
         found: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return None, ""
-    if not isinstance(found, dict):
-        return None, ""
-    inner = found.get("error")
-    texts = [found.get("title"), found.get("detail")]
-    if isinstance(inner, dict):
-        texts.append(inner.get("message"))
-    says = ": ".join(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
-    kind = found.get("type")
-    return (kind if isinstance(kind, str) else None), says[:_MAX_DETAIL]
+    kind = found.get("type") if isinstance(found, dict) else None
+    return (kind if isinstance(kind, str) else None), (error_message(body) or "")[:_MAX_DETAIL]
 
 
 def _seconds(text: str | None) -> float | None:

@@ -16,7 +16,7 @@ import msgspec
 from antiphon.seal.errors import OuterError, PinError
 from antiphon.seal.keyconfig import KeyConfig
 from antiphon.seal.media import DATE_PROBLEM, KEY_PROBLEM, PROBLEM_JSON
-from antiphon.seal.message import RequestHead, ResponseHead
+from antiphon.seal.message import Field, RequestHead, ResponseHead
 from antiphon.seal.padding import Padding
 from antiphon.seal.replay import date_of
 from antiphon.sealed.exchange import MAX_PROBLEM_BYTES, SealedExchange
@@ -76,15 +76,29 @@ class Session:
         return (yield from self._trust.current())
 
     def head(
-        self, method: str, scheme: str, authority: str, path: str, fields: tuple[Any, ...]
+        self, method: str, scheme: str, authority: str, path: str, fields: tuple[Field, ...]
     ) -> RequestHead:
         """What goes inside for a request to this URL. Raises SealError if it is not for us."""
+        return self.own_head(method, self.target.inner_path(scheme, authority, path), fields)
+
+    def own_head(self, method: str, path: str, fields: tuple[Field, ...]) -> RequestHead:
+        """What goes inside for a request to this path of the gateway."""
         return RequestHead(
             method=method,
             scheme=self.target.scheme,
             authority=self.target.authority,
-            path=self.target.inner_path(scheme, authority, path),
+            path=path,
             fields=fields,
+        )
+
+    def exchange(self, config: KeyConfig, head: RequestHead, content: bytes) -> SealedExchange:
+        """A request with today's date, sealed. Raises SealError."""
+        return SealedExchange(
+            config,
+            dated(head, self._now()),
+            content,
+            padding=self._padding,
+            chunked=self._chunked,
         )
 
     def request(self, head: RequestHead, content: bytes) -> Steps[Opened]:
@@ -92,15 +106,8 @@ class Session:
         config = yield from self._trust.current()
         url = self.via or self.target.resource
         for left in reversed(range(_ATTEMPTS)):
-            exchange = SealedExchange(
-                config,
-                dated(head, self._now()),
-                content,
-                padding=self._padding,
-                chunked=self._chunked,
-            )
             try:
-                opened = yield from attempt(url, exchange)
+                opened = yield from attempt(url, self.exchange(config, head, content))
             except OuterError as error:
                 if error.problem != KEY_PROBLEM or not left:
                     raise

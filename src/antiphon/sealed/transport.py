@@ -16,7 +16,7 @@ from antiphon.sealed.exchange import fields_of
 from antiphon.sealed.session import Session
 from antiphon.sealed.steps import Close, Opened, Read, Reply, Send, Step, Steps
 
-__all__ = ["async_transport", "run", "run_async", "sync_transport"]
+__all__ = ["AsyncWire", "Wire", "async_transport", "run", "run_async", "sync_transport"]
 
 _T = TypeVar("_T")
 
@@ -33,7 +33,7 @@ def async_transport(library: Any, session: Session, http: Any = None) -> Any:
     return kind(library, session, http)
 
 
-def run(steps: Steps[_T], wire: _Wire) -> _T:
+def run(steps: Steps[_T], wire: Wire) -> _T:
     """Take the steps. What goes wrong closes the connection."""
     try:
         result: Any = None
@@ -51,7 +51,7 @@ def run(steps: Steps[_T], wire: _Wire) -> _T:
         steps.close()
 
 
-async def run_async(steps: Steps[_T], wire: _AsyncWire) -> _T:
+async def run_async(steps: Steps[_T], wire: AsyncWire) -> _T:
     """Take the steps. What goes wrong closes the connection."""
     try:
         result: Any = None
@@ -69,10 +69,10 @@ async def run_async(steps: Steps[_T], wire: _AsyncWire) -> _T:
         steps.close()
 
 
-class _Wire:
+class Wire:
     """One exchange at a time with what is outside."""
 
-    def __init__(self, http: Any, timeout: Any) -> None:
+    def __init__(self, http: Any, timeout: Any = None) -> None:
         self._http = http
         self._timeout = timeout
         self._response: Any = None
@@ -98,10 +98,10 @@ class _Wire:
             response.close()
 
 
-class _AsyncWire:
+class AsyncWire:
     """The same with asyncio."""
 
-    def __init__(self, http: Any, timeout: Any) -> None:
+    def __init__(self, http: Any, timeout: Any = None) -> None:
         self._http = http
         self._timeout = timeout
         self._response: Any = None
@@ -142,8 +142,8 @@ class _Transport:
         opened = run(self._session.request(head, content), wire)
         return _response(self._library, opened, self._stream(wire, opened))
 
-    def wire(self, timeout: Any = None) -> _Wire:
-        return _Wire(self._http, timeout)
+    def wire(self, timeout: Any = None) -> Wire:
+        return Wire(self._http, timeout)
 
     def close(self) -> None:
         if self._own:
@@ -165,8 +165,8 @@ class _AsyncTransport:
         opened = await run_async(self._session.request(head, content), wire)
         return _response(self._library, opened, self._stream(wire, opened))
 
-    def wire(self, timeout: Any = None) -> _AsyncWire:
-        return _AsyncWire(self._http, timeout)
+    def wire(self, timeout: Any = None) -> AsyncWire:
+        return AsyncWire(self._http, timeout)
 
     async def aclose(self) -> None:
         if self._own:
@@ -176,21 +176,23 @@ class _AsyncTransport:
 class _Stream:
     """The content of an answer, as it opens."""
 
-    def __init__(self, wire: _Wire, opened: Opened) -> None:
+    def __init__(self, wire: Wire, opened: Opened) -> None:
         self._wire = wire
-        self._opened = opened
+        self._reader, self._content, self._ended = opened
 
     def __iter__(self) -> Iterator[bytes]:
-        reader, content, ended = self._opened
+        # Whoever reads on, reads on where the one before left off: openai-python does so.
         try:
-            if content:
-                yield content
-            while not ended:
+            while True:
+                content, self._content = self._content, b""
+                if content:
+                    yield content
+                if self._ended:
+                    break
                 data = self._wire.take(Read())
                 assert isinstance(data, bytes)
-                ended = not data
-                if content := reader.eof() if ended else reader.feed(data):
-                    yield content
+                self._content = self._reader.feed(data) if data else self._reader.eof()
+                self._ended = not data
         finally:
             self._wire.close()
 
@@ -201,21 +203,23 @@ class _Stream:
 class _AsyncStream:
     """The same with asyncio."""
 
-    def __init__(self, wire: _AsyncWire, opened: Opened) -> None:
+    def __init__(self, wire: AsyncWire, opened: Opened) -> None:
         self._wire = wire
-        self._opened = opened
+        self._reader, self._content, self._ended = opened
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        reader, content, ended = self._opened
+        # Whoever reads on, reads on where the one before left off: openai-python does so.
         try:
-            if content:
-                yield content
-            while not ended:
+            while True:
+                content, self._content = self._content, b""
+                if content:
+                    yield content
+                if self._ended:
+                    break
                 data = await self._wire.take(Read())
                 assert isinstance(data, bytes)
-                ended = not data
-                if content := reader.eof() if ended else reader.feed(data):
-                    yield content
+                self._content = self._reader.feed(data) if data else self._reader.eof()
+                self._ended = not data
         finally:
             await self._wire.close()
 
