@@ -40,7 +40,12 @@ COMMANDS: Final = {
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
-    "keys": LazyCommand("antiphon.cli.keys:keys", "Make, list and revoke API keys."),
+    "keys": LazyCommand(
+        "antiphon.cli.keys:keys", "Make, list and revoke API keys, and the keys of seals."
+    ),
+    "relay": LazyCommand(
+        "antiphon.cli.relay:relay", "Forward sealed requests to a gateway, knowing no keys."
+    ),
     "store": LazyCommand(
         "antiphon.cli.store:store",
         "Look at what a gateway keeps, forget what is old, encrypt it anew.",
