@@ -187,7 +187,7 @@ def server(
         {"seen": [] if seen is None else seen, "answer": answer, "cut": cut},
     )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, daemon=True)
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield listening.server_address[1]
         listening.shutdown()
