@@ -12,6 +12,7 @@ import httpx2
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from tests.gateway.governing import add_key, with_keys
 from tests.gateway.serving import WAIT, Gate, Gateway, StepEngine, final
 
 from antiphon.seal import (
@@ -23,7 +24,7 @@ from antiphon.seal import (
     async_http_client,
     http_client,
 )
-from antiphon.seal.media import WELL_KNOWN_GATEWAY
+from antiphon.seal.media import KEYS, WELL_KNOWN_GATEWAY
 from antiphon.sealed.trust import FOLLOW_SECONDS
 from antiphon.settings.model import SealSettings, Settings
 from antiphon.vocab.control import CHANNEL, MESSAGE, RETURN
@@ -210,3 +211,18 @@ def test_a_clock_that_is_wrong_is_put_right(gateway: Gateway, monkeypatch) -> No
     with Client(url_of(gateway), key=key_of(gateway).config) as client:
         monkeypatch.setattr(client._session, "_clock", lambda: time.time() - 86_400)
         assert client.get("/v1/models").status_code == 200
+
+
+def test_the_next_key_is_told_under_seal_to_clients_without_an_api_key(tmp_path: Path) -> None:
+    """As it is in the clear: a client must be able to follow before it knows who asks."""
+    api_keys = tmp_path / "keys.toml"
+    add_key(api_keys)
+    seal = SealSettings(required=True, keys_file=str(tmp_path / "ohttp-keys.json"))
+    settings = with_keys(api_keys, seal=seal)
+    with (
+        Gateway(StepEngine(final("x")), settings) as gateway,
+        Client(url_of(gateway), key=key_of(gateway).config) as client,
+    ):
+        assert client.get("/v1/models").status_code == 401
+        assert client.get(WELL_KNOWN_GATEWAY).headers["content-type"] == KEYS
+        assert client.post(WELL_KNOWN_GATEWAY, content=b"x").status_code in (400, 401)

@@ -40,7 +40,12 @@ COMMANDS: Final = {
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
-    "keys": LazyCommand("antiphon.cli.keys:keys", "Make, list and revoke API keys."),
+    "keys": LazyCommand(
+        "antiphon.cli.keys:keys", "Make, list and revoke API keys, and the keys of seals."
+    ),
+    "relay": LazyCommand(
+        "antiphon.cli.relay:relay", "Forward sealed requests to a gateway, knowing no keys."
+    ),
     "seal": LazyCommand("antiphon.cli.seal:seal", "Talk to a gateway sealed, and know its key."),
     "store": LazyCommand(
         "antiphon.cli.store:store",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from antiphon.gateway.logs import Log
     from antiphon.gateway.services import Services
 
-__all__ = ["serve"]
+__all__ = ["asyncio_runner", "serve"]
 
 _SHOWN: Final = {
     "engine",
@@ -197,13 +197,12 @@ def _serve(settings: Settings, view: ServeView, read: Callable[[], Settings]) ->
 
     keys, *_ = _check(settings)
     listener = bind(settings.server.host, settings.server.port)
-    with listener:
-        runner = _runner()
-        with runner:
-            runner.run(_run(settings, listener, view, read, keys))
+    with listener, asyncio_runner() as runner:
+        runner.run(_run(settings, listener, view, read, keys))
 
 
-def _runner() -> asyncio.Runner:
+def asyncio_runner() -> asyncio.Runner:
+    """One with uvloop's event loop, where there is one."""
     try:
         import uvloop
     except ModuleNotFoundError:  # There is none for Windows.

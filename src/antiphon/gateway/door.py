@@ -78,12 +78,18 @@ class Gatekeeper:
             )
 
     def asks_for_key(self, scope: Scope, *, sealed: bool) -> bool:
-        """Whether an API key is asked for, if there are any."""
+        """Whether an API key is asked for, if there are any.
+
+        Sealing keys are for everyone, inside a seal too: so a client that trusts one key is told
+        the next by who holds it.
+        """
         path = scope["path"]
         if path in OPEN_PATHS:
             return False
         seal = self._live.settings.seal
-        return sealed or path not in SEAL_PATHS or not (seal.enabled or seal.required)
+        if path not in SEAL_PATHS or not (seal.enabled or seal.required):
+            return True
+        return sealed and scope.get("method") != "GET"
 
     def identify(self, scope: Scope, context: RequestContext) -> None:
         """Fill in who asks. Raises ApiError 401 and 403."""

@@ -49,9 +49,7 @@ class Session:
         Raises ValueError for a padding there is not.
         """
         self.target = Target.parse(url)
-        if via is not None:
-            Target.parse(via)
-        self.via = via
+        self.via = Target.relay(via) if via is not None else None
         self._clock = clock
         self._offset = 0.0
         self._padding = Padding.parse(padding)

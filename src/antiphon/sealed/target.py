@@ -43,6 +43,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         prefix = text.rstrip("/").removesuffix("/v1").rstrip("/")
         return cls(scheme=scheme, authority=authority, prefix=prefix)
 
+    @classmethod
+    def relay(cls, url: str) -> str:
+        """Where a relay takes sealed requests: the URL as it is, or the well-known path of it if it
+        has no path. Raises SealError.
+        """
+        relay = cls.parse(url)
+        return relay.resource if urlsplit(url).path in ("", "/") else url
+
     @property
     def url(self) -> str:
         """The one way to write it: what is remembered by this name."""

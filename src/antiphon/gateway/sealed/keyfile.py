@@ -96,9 +96,9 @@ class SealKeyFile:
         return keys
 
     def ensure(self, settings: SealSettings, now: float) -> _Keys:
-        """The keys, with a new one of each kind in ``seal.kems`` of which none is good."""
+        """The keys, with a new one of each kind in ``seal.kems`` of which there is none that stays."""
         keys = self.load()
-        if not _missing(keys, settings, now):
+        if not _missing(keys, settings):
             return keys
         return self._change(lambda keys: _filled(keys, settings, now))
 
@@ -155,15 +155,15 @@ class SealKeyFile:
         return SettingsError(f"{self.path}: cannot {what} it: {error.strerror or error}")
 
 
-def _missing(keys: _Keys, settings: SealSettings, now: float) -> list[str]:
-    have = {kem_name(key) for key in keys if not key.expired(now)}
+def _missing(keys: _Keys, settings: SealSettings) -> list[str]:
+    have = {kem_name(key) for key in keys if key.expires is None}
     return [kem for kem in settings.kems if kem not in have]
 
 
 def _filled(
     keys: _Keys, settings: SealSettings, now: float, *, beside: _Keys | None = None
 ) -> _Keys:
-    wanted = _missing(keys, settings, now)
+    wanted = _missing(keys, settings)
     return (*_new(wanted, keys if beside is None else beside, settings, now), *keys)
 
 
