@@ -64,9 +64,10 @@ docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/state_diagram.py
 	$(BIN)/python tools/docs/settings.py
 
-bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/RESULTS.md (20 min)
+bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/RESULTS.md (25 min)
 	$(BIN)/python benchmarks/codec.py --write
 	$(BIN)/python benchmarks/gateway.py --write --litellm $(VENV)/litellm/bin/litellm
+	$(BIN)/python benchmarks/seal.py --write
 	$(BIN)/python tools/docs/figures.py
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)

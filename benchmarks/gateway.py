@@ -77,10 +77,12 @@ class Stage:
             yield
 
     @contextlib.contextmanager
-    def gateway(self, lag: Path | None = None) -> Iterator[tuple[Child, int]]:
+    def gateway(
+        self, lag: Path | None = None, more: Sequence[str] = ()
+    ) -> Iterator[tuple[Child, int]]:
         serve = [
             "serve", "--engine", f"http://127.0.0.1:{self.upstream_port}", "--port", "0",
-            "--set", "limits.concurrent=512",
+            "--set", "limits.concurrent=512", *more,
         ]  # fmt: skip
         file = lag or self.folder / "lag"
         command = [sys.executable, str(HERE / "gateway_child.py"), "lag", str(file), "--", *serve]
