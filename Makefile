@@ -64,9 +64,11 @@ docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/state_diagram.py
 	$(BIN)/python tools/docs/settings.py
 
-bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/RESULTS.md (25 min)
+bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/RESULTS.md (35 min)
 	$(BIN)/python benchmarks/codec.py --write
 	$(BIN)/python benchmarks/gateway.py --write --litellm $(VENV)/litellm/bin/litellm
+	$(BIN)/python benchmarks/responses.py --write
+	$(BIN)/python benchmarks/store.py --write
 	$(BIN)/python benchmarks/seal.py --write
 	$(BIN)/python tools/docs/figures.py
 

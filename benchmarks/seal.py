@@ -277,8 +277,6 @@ def main() -> int:
         more = [
             "--seal",
             "--set", f"seal.keys_file={folder}/ohttp-keys.json",
-            "--set", f"store.url=sqlite:{folder}/antiphon.db",
-            "--set", f"store.seal_file={folder}/seal-keys.json",
         ]  # fmt: skip
         with stage.upstream(), stage.gateway(more=more) as (child, port):
             config = keys_of(port)

@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CODEC = BENCHMARKS / "codec.py"
 GATEWAY = BENCHMARKS / "gateway.py"
 SEAL = BENCHMARKS / "seal.py"
+RESPONSES = BENCHMARKS / "responses.py"
 
 
 def run(*arguments: str, script: Path = CODEC) -> subprocess.CompletedProcess[str]:
@@ -82,5 +83,23 @@ def test_sealed_streams_are_measured_against_plain_ones() -> None:
 
 def test_the_seals_results_are_written_only_from_a_full_run() -> None:
     done = run("--write", "--quick", script=SEAL)
+    assert done.returncode == 2
+    assert "needs every row" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
+def test_the_responses_apis_rows_are_measured_and_each_streams_whole() -> None:
+    pytest.importorskip("cryptography")
+    done = run("--quick", script=RESPONSES)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
+    assert len(rows) == 7, done.stdout
+    for named in ("CPU a token", "behind its commit", "of a chain", "over HTTP", "store alone"):
+        assert sum(named in row for row in rows) == 1, done.stdout
+
+
+def test_the_responses_apis_results_are_written_only_from_a_full_run() -> None:
+    done = run("--write", "--only", "read", script=RESPONSES)
     assert done.returncode == 2
     assert "needs every row" in done.stderr
