@@ -25,13 +25,13 @@ import tempfile
 import time
 import urllib.request
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from gateway_child import Child, cpu_seconds, rss_bytes
-from gateway_client import Answer, chat_body, open_streams, percentile, request
+from gateway_client import CHAT, Answer, chat_body, open_streams, percentile, request
 from gateway_tiny import tiny_rows
 from gateway_upstream import MODEL
 from report import machine
@@ -77,13 +77,18 @@ class Stage:
             yield
 
     @contextlib.contextmanager
-    def gateway(self, lag: Path | None = None) -> Iterator[tuple[Child, int]]:
+    def gateway(
+        self, lag: Path | None = None, *, store: str = "", more: Sequence[str] = ()
+    ) -> Iterator[tuple[Child, int]]:
+        """``store``: its file; without one, a new one. ``more``: arguments."""
+        file = store or f"{self.folder}/store-{time.monotonic_ns()}.db"
         serve = [
             "serve", "--engine", f"http://127.0.0.1:{self.upstream_port}", "--port", "0",
-            "--set", "limits.concurrent=512",
+            "--set", "limits.concurrent=512", "--set", f"store.url=sqlite:{file}",
+            "--set", f"store.seal_file={self.folder}/seal.json", *more,
         ]  # fmt: skip
-        file = lag or self.folder / "lag"
-        command = [sys.executable, str(HERE / "gateway_child.py"), "lag", str(file), "--", *serve]
+        what = ["lag", str(lag), "--"] if lag is not None else ["plain", "--"]
+        command = [sys.executable, str(HERE / "gateway_child.py"), *what, *serve]
         with Child(*command, core=GATEWAY_CORE, log=self.folder / "gateway.log") as child:
             log = child.wait_for("http://127.0.0.1:")
             for found in log.split("http://127.0.0.1:")[1:]:
@@ -123,10 +128,17 @@ class Stage:
             _wait_until_ready(port, "/health/liveliness", 180)
             yield child, port
 
-    def pace(self, tokens: int, rate: float) -> None:
-        body = json.dumps({"tokens": tokens, "rate": rate}).encode()
+    def pace(self, tokens: int, rate: float, tail: int = 0) -> None:
+        """How the upstream answers. ``tail``: only so many tokens at the end keep to the rate."""
+        body = json.dumps({"tokens": tokens, "rate": rate, "tail": tail}).encode()
         url = f"http://127.0.0.1:{self.upstream_port}/pace"
         urllib.request.urlopen(urllib.request.Request(url, body), timeout=10).read()
+
+    def seen(self) -> dict[str, float]:
+        """When the upstream was asked last, and when it sent the last token of an answer."""
+        url = f"http://127.0.0.1:{self.upstream_port}/seen"
+        found: dict[str, float] = json.loads(urllib.request.urlopen(url, timeout=10).read())
+        return found
 
 
 def _wait_until_ready(port: int, path: str = "/ready", seconds: float = 20.0) -> None:
@@ -150,16 +162,23 @@ def check(answers: Sequence[Answer], tokens: int, who: str) -> None:
 
 
 def burst(
-    port: int, pid: int, tokens: int, rounds: int, who: str
+    port: int,
+    pid: int,
+    tokens: int,
+    rounds: int,
+    who: str,
+    *,
+    path: str = CHAT,
+    body: Callable[[int], bytes] = lambda seed: chat_body(seed=seed),
 ) -> tuple[list[float], list[float]]:
     """CPU µs a token, and seconds to the first token, of one stream after the other."""
 
     async def run() -> tuple[list[float], list[float]]:
-        check([await request(port, chat_body()) for _ in range(3)], tokens, who)
+        check([await request(port, body(0), path=path) for _ in range(3)], tokens, who)
         costs, firsts = [], []
         for seed in range(rounds):
             before = cpu_seconds(pid)
-            answer = await request(port, chat_body(seed=seed))
+            answer = await request(port, body(seed), path=path)
             await asyncio.sleep(0.05)
             costs.append((cpu_seconds(pid) - before) / tokens * 1e6)
             firsts.append(answer.first)

@@ -9,10 +9,21 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["Answer", "chat_body", "open_streams", "percentile", "request"]
+__all__ = [
+    "CHAT",
+    "RESPONSES",
+    "Answer",
+    "chat_body",
+    "open_streams",
+    "percentile",
+    "request",
+    "response_body",
+]
 
-_FIRST = re.compile(rb'"(?:reasoning_content|reasoning|content)": ?"[^"]')
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+_FIRST = re.compile(rb'"(?:reasoning_content|reasoning|content|delta)": ?"[^"]')
 _EVENTS = b"data: {"
 
 
@@ -26,6 +37,8 @@ class Answer:
     events: int = 0
     done: bool = False
     error: str = ""
+    ended: float = 0.0
+    """When it was complete, by the clock that all processes of the machine share."""
     gaps: list[float] = field(default_factory=list)
 
 
@@ -41,7 +54,13 @@ def chat_body(prompt_tokens: int = 60, *, model: str = "gpt-oss-20b", seed: int 
     return json.dumps({"model": model, "stream": True, "messages": messages}).encode()
 
 
-async def request(port: int, body: bytes, *, path: str = "/v1/chat/completions") -> Answer:
+def response_body(seed: int = 0, *, model: str = "gpt-oss-20b", **fields: Any) -> bytes:
+    """A request for a streamed response, which is stored unless ``fields`` say otherwise."""
+    asked = {"model": model, "input": f"Tell me about the canal, part {seed}.", "stream": True}
+    return json.dumps({**asked, **fields}).encode()
+
+
+async def request(port: int, body: bytes, *, path: str = CHAT) -> Answer:
     """One streamed answer."""
     answer = Answer()
     try:
@@ -75,7 +94,7 @@ async def _read(reader: asyncio.StreamReader, answer: Answer, begin: float, befo
             answer.gaps.append(now - before)
         before = now
         if b"data: [DONE]" in text:
-            answer.done, answer.last = True, now - begin
+            answer.done, answer.last, answer.ended = True, now - begin, now
             return
         if answer.status != 200:
             answer.error = text.decode("utf-8", "replace")[-300:]
@@ -86,7 +105,7 @@ async def _read(reader: asyncio.StreamReader, answer: Answer, begin: float, befo
 
 
 async def open_streams(
-    port: int, bodies: Sequence[bytes], *, spread: float = 0.0, path: str = "/v1/chat/completions"
+    port: int, bodies: Sequence[bytes], *, spread: float = 0.0, path: str = CHAT
 ) -> list[Answer]:
     """All at a time, their starts spread over ``spread`` seconds."""
 

@@ -4,7 +4,10 @@
 
 It speaks ``/completion`` with ids and text, one event a token as the real server does, and
 ``/v1/chat/completions`` for those that do not speak Harmony. Every frame is made beforehand.
-``POST /pace {"tokens": N, "rate": R}`` sets length and speed (tokens/s, 0: as fast as it goes).
+``POST /pace {"tokens": N, "rate": R}`` sets length and speed (tokens/s, 0: as fast as it goes; with
+``"tail": T`` only the last T tokens keep to it, and answers that ask for fewer tokens come with 40
+tokens/s). ``GET /seen`` tells when the last request came in
+and when the last token of a whole answer went out, by the clock that all processes share.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import asyncio
 import json
 import random
 import re
+import time
 from collections.abc import Sequence
 from functools import cache
 
@@ -25,6 +29,7 @@ from antiphon.vocab.tokenizer import default_tokenizer
 
 MODEL = "gpt-oss-20b"
 SEED = 7
+ORDINARY_RATE = 40.0
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -114,7 +119,8 @@ def chat_frames(tokens: int) -> Sequence[bytes]:
 class Upstream(asyncio.Protocol):
     """One connection. Requests on it are answered one after the other."""
 
-    tokens, rate = 2000, 0.0
+    tokens, rate, tail = 2000, 0.0, 0
+    came, last = 0.0, 0.0
 
     def __init__(self) -> None:
         self.rest = b""
@@ -153,15 +159,20 @@ class Upstream(asyncio.Protocol):
 
     def answer(self, method: str, path: str, body: bytes) -> None:
         if path == "/completion":
+            Upstream.came = time.perf_counter()
             limit = msgspec.json.decode(body).get("n_predict", -1)
             tokens = self.tokens if limit < 0 else min(limit, self.tokens)
-            self.task = asyncio.ensure_future(self.stream(raw_frames(max(tokens, 20)), 3))
+            frames = raw_frames(max(tokens, 20))
+            self.task = asyncio.ensure_future(self.stream(frames, 3, whole=tokens == self.tokens))
         elif path == "/v1/chat/completions":
             self.task = asyncio.ensure_future(self.stream(chat_frames(self.tokens), 1))
         elif path == "/pace":
             wanted = msgspec.json.decode(body)
             Upstream.tokens, Upstream.rate = wanted["tokens"], wanted["rate"]
+            Upstream.tail = wanted.get("tail", 0)
             self.reply({"ok": True})
+        elif path == "/seen":
+            self.reply({"came": Upstream.came, "last": Upstream.last})
         elif path == "/tokenize":
             text = msgspec.json.decode(body)["content"]
             names = {name: token for token, name in CONTROL_NAMES.items()}
@@ -194,15 +205,24 @@ class Upstream(asyncio.Protocol):
             % (status, len(body), body)
         )
 
-    async def stream(self, frames: Sequence[bytes], at_once: int) -> None:
+    async def stream(self, frames: Sequence[bytes], at_once: int, *, whole: bool = True) -> None:
         """``at_once``: so many frames come before the first text, which is not kept waiting."""
         write, rate = self.transport.write, self.rate
+        if self.tail and not whole:
+            rate = ORDINARY_RATE
         loop = asyncio.get_running_loop()
         write(_HEAD)
         begin = loop.time()
+        paced_from = max(len(frames) - self.tail, 0) if self.tail and whole else 0
         for number, frame in enumerate(frames):
-            if rate:
-                ahead = begin + (number - at_once) / rate - loop.time()
+            if rate and number == paced_from > 0:
+                begin, at_once = loop.time(), number
+            if whole and number == len(frames) - 2:
+                Upstream.last = time.perf_counter()
+            if rate and number >= paced_from:
+                # The event that says that it is over comes with the last token.
+                due = min(number, len(frames) - 2) - at_once
+                ahead = begin + due / rate - loop.time()
                 if ahead > 0:
                     await asyncio.sleep(ahead)
             elif number % 16 == 0:

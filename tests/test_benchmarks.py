@@ -11,6 +11,8 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CODEC = BENCHMARKS / "codec.py"
 GATEWAY = BENCHMARKS / "gateway.py"
+SEAL = BENCHMARKS / "seal.py"
+RESPONSES = BENCHMARKS / "responses.py"
 
 
 def run(*arguments: str, script: Path = CODEC) -> subprocess.CompletedProcess[str]:
@@ -66,5 +68,38 @@ def test_the_gateway_carries_every_token_of_two_hundred_streams_as_an_event_of_i
 
 def test_the_gateways_results_are_written_only_from_a_full_run() -> None:
     done = run("--write", "--quick", script=GATEWAY)
+    assert done.returncode == 2
+    assert "needs every row" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
+def test_sealed_streams_are_measured_against_plain_ones() -> None:
+    done = run("--quick", script=SEAL)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
+    assert len(rows) == 3, done.stdout
+
+
+def test_the_seals_results_are_written_only_from_a_full_run() -> None:
+    done = run("--write", "--quick", script=SEAL)
+    assert done.returncode == 2
+    assert "needs every row" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
+def test_the_responses_apis_rows_are_measured_and_each_streams_whole() -> None:
+    pytest.importorskip("cryptography")
+    done = run("--quick", script=RESPONSES)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
+    assert len(rows) == 7, done.stdout
+    for named in ("CPU a token", "behind its commit", "of a chain", "over HTTP", "store alone"):
+        assert sum(named in row for row in rows) == 1, done.stdout
+
+
+def test_the_responses_apis_results_are_written_only_from_a_full_run() -> None:
+    done = run("--write", "--only", "read", script=RESPONSES)
     assert done.returncode == 2
     assert "needs every row" in done.stderr

@@ -85,6 +85,43 @@ def test_what_is_not_there_is_none(store: Opener) -> None:
     store.run(scenario)
 
 
+def test_the_lineage_of_a_response_is_told_from_the_newest(store: Opener) -> None:
+    async def scenario(s: Open) -> None:
+        for number in range(1, 6):
+            parent = f"resp_{number - 1}"
+            await s.records.put(
+                "t", response(f"resp_{number}", parent=parent, extra=b"%d" % number)
+            )
+        await s.records.put("t", response("resp_side", parent="resp_2"))
+        await s.records.put("u", response("resp_6", parent="resp_5"))
+
+        async def line(id: str, limit: int = 100, tenant: str = "t") -> list[str]:
+            found = await s.records.lineage(tenant, id, limit=limit)
+            for each in found:
+                assert each == await s.records.get(tenant, "response", each.id)
+            return [each.id for each in found]
+
+        assert await line("resp_5") == ["resp_5", "resp_4", "resp_3", "resp_2", "resp_1"]
+        assert await line("resp_5", 2) == ["resp_5", "resp_4"]
+        assert await line("resp_side") == ["resp_side", "resp_2", "resp_1"]
+        assert await line("resp_6", tenant="u") == ["resp_6"]
+        assert await line("resp_6") == await line("resp_5", 0) == []
+        await s.records.delete("t", "response", "resp_3")
+        assert await line("resp_5") == ["resp_5", "resp_4"]
+
+    store.run(scenario)
+
+
+def test_a_lineage_that_is_a_circle_is_as_long_as_was_asked(store: Opener) -> None:
+    async def scenario(s: Open) -> None:
+        await s.records.put("t", response("a", parent="b"))
+        await s.records.put("t", response("b", parent="a"))
+        found = await s.records.lineage("t", "a", limit=5)
+        assert [each.id for each in found] == ["a", "b", "a", "b", "a"]
+
+    store.run(scenario)
+
+
 def test_a_record_put_again_is_replaced_and_keeps_its_items_and_events(store: Opener) -> None:
     async def scenario(s: Open) -> None:
         await s.records.put("t", response(status="queued", owner="a"), items("i1", "i2"))

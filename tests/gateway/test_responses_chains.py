@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.gateway.governing import add_key, bearer, with_keys
 from tests.gateway.responding import (
     PATH,
@@ -20,8 +22,11 @@ from tests.gateway.responding import (
 )
 from tests.gateway.serving import Gateway, StepEngine
 
+from antiphon.codec.encoded import EncodedTexts
+from antiphon.codec.render import Renderer
 from antiphon.settings.model import Settings, VisibilitySettings
-from antiphon.store.open import memory_stores
+from antiphon.store.open import Stores, memory_stores
+from antiphon.turn.prompt import renderer
 from antiphon.vocab.table import token_bytes
 
 CONVERSATIONS = "/v1/conversations"
@@ -100,6 +105,60 @@ def test_a_chain_is_the_same_for_a_server_that_did_not_make_it() -> None:
     with Gateway(two, stores=stores) as gateway:
         created(gateway, "Three", previous_response_id=second["id"])
     assert two.requests[0].prompt == one.requests[-1].prompt
+
+
+def _a_chain(
+    engine: StepEngine, stores: Stores, turns: range, previous: str | None
+) -> tuple[str | None, list[str]]:
+    """Some turns with calls in between, at one server: the last response and what was said."""
+    texts: list[str] = []
+    with Gateway(engine, stores=stores) as gateway:
+        for turn in turns:
+            question, city = f"What about day {turn}?", f'{{"city":"Oslo {turn}"}}'
+            result, end = f"rain on day {turn}", f"It rains on day {turn}."
+            engine.steps = [thought(f"Look up day {turn}."), calling("get_weather", city)]
+            told = created(
+                gateway, question, tools=[WEATHER], previous_response_id=previous, instructions="A"
+            )
+            engine.steps = [thought(f"So day {turn}."), answer(end)]
+            done = created(
+                gateway,
+                [result_for(told["output"][-1], result)],
+                tools=[WEATHER],
+                previous_response_id=told["id"],
+            )
+            previous = done["id"]
+            texts += [question, f"Look up day {turn}.", city, result, end]
+    return previous, texts
+
+
+def test_each_item_of_a_chain_is_encoded_once_also_by_a_server_that_did_not_make_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: Counter[str] = Counter()
+    encode = Renderer.encode
+
+    def counted(self: Renderer, text: str) -> list[int]:
+        asked[text] += 1
+        return encode(self, text)
+
+    monkeypatch.setattr(Renderer, "encode", counted)
+    stores = memory_stores(Settings())
+    engine = StepEngine()
+    last: str | None = None
+    texts: list[str] = []
+    for server in range(3):
+        renderer.cache_clear()  # As in a new process.
+        last, more = _a_chain(engine, stores, range(server * 3, server * 3 + 3), last)
+        texts += more
+    assert {text: asked[text] for text in texts} == dict.fromkeys(texts, 1)
+    told = [request.prompt for request in engine.requests]
+    # Without what was kept, the prompts are the same.
+    monkeypatch.setattr(EncodedTexts, "find", lambda self, text: None)
+    renderer.cache_clear()
+    again = StepEngine()
+    _a_chain(again, memory_stores(Settings()), range(9), None)
+    assert [request.prompt for request in again.requests] == told
 
 
 def test_a_chain_with_a_deleted_link_is_broken() -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from antiphon.api.toolnames import ToolNames
 from antiphon.codec.arguments import Arguments
+from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
 from antiphon.codec.events import Diagnostic
 from antiphon.codec.grammar.plan import AUTO, ToolChoice
 from antiphon.model.message import Conversation, Message
@@ -70,6 +71,8 @@ class StructuredOutput(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     strict: bool = True
     """False: asked for, and tried, but an answer that does not fit is delivered as it is."""
+    field: str = "response_format"
+    """Where in the request the schema stands, for errors."""
 
 
 class InputGrammar(msgspec.Struct, frozen=True):
@@ -77,6 +80,8 @@ class InputGrammar(msgspec.Struct, frozen=True):
 
     syntax: Literal["lark", "regex"]
     definition: str
+    field: str = "tools"
+    """Where in the request the definition stands, for errors."""
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,12 +92,16 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     tenant: str = ""
     """Whose memory and cache this is: the API key's id; empty without keys."""
+    encoded: EncodedTexts = NOTHING_ENCODED
+    """Texts of the conversation whose tokens are known."""
     names: ToolNames = ToolNames()
     past_calls: tuple[PastCall, ...] = ()
     tools: Mapping[str, ToolNamespace] = {}
     """The namespaces that the conversation offers."""
     strict_tools: frozenset[str] = frozenset()
     """Recipients whose arguments must match their schema."""
+    schema_fields: Mapping[str, str] = {}
+    """Where in the request the schemas of those stand, by recipient, for errors."""
     custom_tools: frozenset[str] = frozenset()
     """Recipients that take free text; in the prompt, a function with the one string ``input``."""
     input_grammars: Mapping[str, InputGrammar] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 from antiphon.errors import AntiphonError, MissingExtraError
 
@@ -23,6 +24,22 @@ class CommandLineError(Exception):
 
 class DataError(Exception):
     """The input was read but is wrong. The message says where."""
+
+
+class EndedError(Exception):
+    """A process that does our work could not do it: its message and its exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def described(error: BaseException) -> tuple[int, str]:
+    """The exit code for ``error`` and what to say of it, in one line."""
+    code, message = _describe(error)
+    if code is None:
+        code, message = _DATA, "".join(traceback.format_exception(error))
+    return code, message
 
 
 def report(error: BaseException, program: str) -> int:
@@ -60,6 +77,8 @@ def _escape(character: str) -> str:
 
 
 def _describe(error: BaseException) -> tuple[int | None, str]:
+    if isinstance(error, EndedError):
+        return error.code, str(error)
     if isinstance(error, CommandLineError | MissingExtraError):
         return _USAGE, str(error)
     if isinstance(error, DataError | AntiphonError):

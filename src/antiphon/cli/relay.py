@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antiphon import __version__
-from antiphon.cli.serve import asyncio_runner
+from antiphon.cli.serving import loop_runner
 from antiphon.cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def relay(to: str, host: str, port: int, origins: tuple[str, ...], **given: Any)
     shutdown_seconds = given.pop("shutdown_seconds")
     limits = RelayLimits(**given)
     listener = bind(host, port)
-    with listener, asyncio_runner() as runner:
+    with listener, loop_runner() as runner:
         runner.run(
             _run(listener, target, limits, tuple(origins), log, log_clients, shutdown_seconds)
         )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
@@ -19,11 +16,7 @@ from antiphon.settings.load import describe, load
 from antiphon.settings.model import Settings
 from antiphon.settings.options import Option, options
 
-if TYPE_CHECKING:
-    from antiphon.gateway.logs import Log
-    from antiphon.gateway.services import Services
-
-__all__ = ["asyncio_runner", "serve"]
+__all__ = ["serve"]
 
 _SHOWN: Final = {
     "engine",
@@ -34,6 +27,7 @@ _SHOWN: Final = {
     "seal.required",
     "server.host",
     "server.port",
+    "server.workers",
 }
 """Settings with an option of their own in the help; the others are hidden there."""
 
@@ -69,6 +63,7 @@ def _parameter(path: str) -> str:
 @click.option("--model", metavar="GGUF", help="Start llama.cpp with this model.")
 @click.option("--host", metavar="ADDRESS", help="Default: 127.0.0.1.")
 @click.option("--port", metavar="NUMBER", help="Default: 8000; 0 takes any free port.")
+@click.option("--workers", metavar="NUMBER", help="Processes that serve the port. Default: 1.")
 @click.option("--mode", type=click.Choice(["auto", "harmony", "standard"]), help="Default: auto.")
 @click.option(
     "--config",
@@ -113,6 +108,7 @@ def serve(
       antiphon serve --model gpt-oss-20b.gguf --port 9000
       antiphon serve --engine scripted --set turn.seconds=60
       antiphon serve --seal
+      antiphon serve --workers 4
       antiphon serve --check
     """
     flags = _named(given)
@@ -132,7 +128,7 @@ def serve(
 
         view.checked(describe(settings), [*_check(settings), *check_engines(settings, os.environ)])
         return
-    _serve(settings, view, read)
+    _serve(settings, view, read, config=config, flags=flags)
 
 
 def _named(given: Mapping[str, str | None]) -> dict[str, str]:
@@ -140,6 +136,7 @@ def _named(given: Mapping[str, str | None]) -> dict[str, str]:
     short = {
         "host": "server.host",
         "port": "server.port",
+        "workers": "server.workers",
         "reasoning_events": "responses.reasoning_events",
         "seal": "seal.enabled",
         "seal_required": "seal.required",
@@ -156,7 +153,9 @@ def _check(settings: Settings) -> list[str]:
     """What else must be right before a server can start. Raises for what is wrong."""
     from antiphon.gateway.auth import check_bind
     from antiphon.gateway.keyfile import KeyFile, key_file_path
+    from antiphon.gateway.workers.place import check_workers
 
+    check_workers(settings, sys.platform)
     path = key_file_path(settings.keys.file, os.environ)
     ring = KeyFile(path).load()
     check_bind(settings, ring)
@@ -184,7 +183,14 @@ def _check_seal(settings: Settings) -> list[str]:
     return [f"{count} in {file.path}, the current one {keys[0].config.fingerprint}"]
 
 
-def _serve(settings: Settings, view: ServeView, read: Callable[[], Settings]) -> None:
+def _serve(
+    settings: Settings,
+    view: ServeView,
+    read: Callable[[], Settings],
+    *,
+    config: Path | None,
+    flags: Mapping[str, str],
+) -> None:
     try:
         import aiohttp  # noqa: F401
         import starlette  # noqa: F401
@@ -197,62 +203,13 @@ def _serve(settings: Settings, view: ServeView, read: Callable[[], Settings]) ->
 
     keys, *_ = _check(settings)
     listener = bind(settings.server.host, settings.server.port)
-    with listener, asyncio_runner() as runner:
-        runner.run(_run(settings, listener, view, read, keys))
+    with listener:
+        if settings.server.workers > 1:
+            from antiphon.cli.supervise import supervise
 
+            supervise(settings, listener, view, config=config, flags=flags, keys=keys)
+            return
+        from antiphon.cli.serving import loop_runner, run_gateway
 
-def asyncio_runner() -> asyncio.Runner:
-    """One with uvloop's event loop, where there is one."""
-    try:
-        import uvloop
-    except ModuleNotFoundError:  # There is none for Windows.
-        return asyncio.Runner()
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-
-
-def _ready(view: ServeView, url: str, services: Services, keys: str, log: Log) -> None:
-    view.ready(url, services, keys)
-    view.log_to(log)
-
-
-async def _run(
-    settings: Settings, listener: Any, view: ServeView, read: Callable[[], Settings], keys: str
-) -> None:
-    from antiphon.engines.catalog import Catalog
-    from antiphon.gateway.app import create_app
-    from antiphon.gateway.logs import Log
-    from antiphon.gateway.server import GatewayServer
-    from antiphon.store.open import open_stores
-
-    stores = open_stores(settings, os.environ)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(stores.aclose)
-        await stores.start()
-        tending = asyncio.ensure_future(stores.tend())
-        stack.push_async_callback(_ended, tending)
-        catalog = await Catalog.open(settings, progress=view.progress)
-        stack.push_async_callback(catalog.aclose)
-        log = Log(settings.log, sys.stderr)
-        log.capture()
-        app = create_app(settings, catalog=catalog, stores=stores, read=read, log=log)
-        services: Services = app.state.services
-        reloads: deque[asyncio.Future[bool]] = deque(maxlen=8)
-        server = GatewayServer(
-            app,
-            listener,
-            lifecycle=services.lifecycle,
-            shutdown_seconds=settings.server.shutdown_seconds,
-            max_message_bytes=settings.server.body_bytes,
-            on_ready=lambda: _ready(view, server.url, services, keys, log),
-            on_drain=lambda active: view.line(
-                f"stopping: {active} requests may finish within"
-                f" {settings.server.shutdown_seconds:g} s; again to end them now"
-            ),
-            on_reload=lambda: reloads.append(asyncio.ensure_future(services.reload())),
-        )
-        await server.serve(sockets=[listener])
-
-
-async def _ended(task: asyncio.Future[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+        with loop_runner() as runner:
+            runner.run(run_gateway(settings, listener, view, read, keys))

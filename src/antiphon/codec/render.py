@@ -25,6 +25,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
 from antiphon.codec.history import History, surviving
 from antiphon.codec.memo import DEFAULT_MEMO_TOKENS, ByIdentity, TokenMemo
 from antiphon.codec.prompt import (
@@ -150,10 +151,14 @@ class Renderer:
         role: Role | str = Role.ASSISTANT,
         *,
         history: History | None = None,
+        encoded: EncodedTexts = NOTHING_ENCODED,
     ) -> list[int]:
-        """``conversation``, then the start of the next message: ``<|start|>assistant``."""
+        """``conversation``, then the start of the next message: ``<|start|>assistant``.
+
+        ``encoded`` are texts that need not be encoded again.
+        """
         messages = _messages(conversation)
-        out = self._render(self._kept(messages, history), messages)
+        out = self._render(self._kept(messages, history), messages, encoded)
         out += [START, *self.encode(str(role))]
         return out
 
@@ -207,7 +212,21 @@ class Renderer:
             history = "reference" if self._reference else "guide"
         return surviving(messages, history, training=training)
 
-    def _render(self, messages: Sequence[Message], whole: Sequence[Message]) -> list[int]:
+    def text_tokens(self, message: Message) -> tuple[str, list[int]] | None:
+        """The text of a message and its tokens, as they are in what `message` gives; None if it is
+        not plain text. Raises as ``message`` does.
+        """
+        if self._reference or not all(type(part) is TextContent for part in message.content):
+            return None
+        tokens = self._message(message, False)
+        return message.text, tokens[len(self._header_of(message).tokens) : -1]
+
+    def _render(
+        self,
+        messages: Sequence[Message],
+        whole: Sequence[Message],
+        encoded: EncodedTexts = NOTHING_ENCODED,
+    ) -> list[int]:
         """The tokens of ``messages``, which a history policy kept of the ``whole`` conversation."""
         out: list[int] = []
         recall = self._memo.get
@@ -221,7 +240,7 @@ class Renderer:
                 if flag is None:
                     flag = has_function_tools(whole)
                 try:
-                    tokens = self._fresh(message, flag)
+                    tokens = self._fresh(message, flag, encoded)
                 except MessageError:
                     check_message(message, where=f"messages[{i}].")
                     raise
@@ -235,7 +254,9 @@ class Renderer:
             tokens = None
         return self._fresh(message, flag) if tokens is None else tokens
 
-    def _fresh(self, message: Message, flag: bool) -> list[int]:
+    def _fresh(
+        self, message: Message, flag: bool, encoded: EncodedTexts = NOTHING_ENCODED
+    ) -> list[int]:
         """A message that is not in the memo as it is."""
         texts: list[str] = []
         for part in message.content:
@@ -243,8 +264,11 @@ class Renderer:
                 return self._with_settings(message, flag)
             texts.append(part.text)
         header = self._header_of(message)
+        if not self._reference and len(texts) > 1:
+            texts = ["".join(texts)]
         if len(texts) == 1:
-            tokens = self.encode(texts[0])  # a list of our own: grown in place, not copied
+            tokens = encoded.find(texts[0]) or self.encode(texts[0])
+            # A list of our own: grown in place, not copied.
             tokens[:0] = header.tokens
             tokens.append(header.stop)
             self._memo.put(message, tokens, len(texts[0]))

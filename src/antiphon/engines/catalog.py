@@ -14,6 +14,7 @@ from typing import Final
 from antiphon.api.errors import ApiError
 from antiphon.engines.detect.cache import ProbeCache
 from antiphon.engines.detect.report import ProbeReport
+from antiphon.engines.launch.hosted import HostLink
 from antiphon.engines.lifecycle import Group, UnitStatus
 from antiphon.engines.pool import Member, Pool
 from antiphon.engines.protocol import Engine
@@ -47,8 +48,10 @@ class Catalog:
         progress: Progress = lambda line: None,
         clock: Callable[[], float] = time.time,
         discovering: bool = True,
+        host: HostLink | None = None,
     ) -> None:
         self.settings = settings
+        self._host = host
         self._environ = environ
         self._progress = progress
         self._clock = clock
@@ -77,19 +80,21 @@ class Catalog:
         progress: Progress = lambda line: None,
         environ: Mapping[str, str] | None = None,
         discovering: bool = True,
+        host: HostLink | None = None,
     ) -> Catalog:
         """The catalog of these settings, its engines asked and, where they are ours, started.
 
         With nothing configured: engines that run on the usual ports (unless ``discovering`` is
         off), else the tiny model. An engine that cannot be reached is no error: it is asked again
-        and again. Raises SettingsError for an engine that cannot be meant, EngineError for one of
-        ours that does not start.
+        and again. ``host`` is who starts models for us, if we do not. Raises SettingsError for an
+        engine that cannot be meant, EngineError for one of ours that does not start.
         """
         catalog = cls(
             settings,
             environ=os.environ if environ is None else environ,
             progress=progress,
             discovering=discovering,
+            host=host,
         )
         try:
             await catalog.reload(settings)
@@ -195,8 +200,7 @@ class Catalog:
     async def unload(self, name: str) -> UnitStatus:
         """Unload a model that we start; its requests break off. Raises ApiError 404."""
         source = self._unit_source(name)
-        if source.unit is not None:
-            await source.unit.unload()
+        await source.unload()
         return source.status
 
     async def aclose(self) -> None:
@@ -229,7 +233,7 @@ class Catalog:
             return ScriptedSource(wanted)
         if wanted.kind == "url":
             return UrlSource(wanted, self._probe)
-        return UnitSource(wanted, self._environ, self._groups, self._progress)
+        return UnitSource(wanted, self._environ, self._groups, self._progress, self._host)
 
     async def _probe(self, wanted: Wanted) -> ProbeReport:
         from antiphon.engines.detect.probing import probe

@@ -39,6 +39,14 @@ class SseFrames:
         if self._standard is not None or b"\r" in chunk:
             return self._feed_standard(chunk)
         rest = self._rest
+        if (
+            not rest
+            and self._begun
+            and chunk[-2:] == b"\n\n"
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk[:6] == _DATA
+        ):
+            return [chunk[6:-2]]  # One event a read: nobody hurries.
         if rest:
             if b"\n\n" not in chunk and not (chunk[:1] == b"\n" and rest[-1][-1:] == b"\n"):
                 self._keep(chunk)

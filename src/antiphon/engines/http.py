@@ -58,6 +58,8 @@ class HttpEngine:
 
     ``model`` is the name requests get that have none; ``capabilities`` takes the place of the
     adapter's own (what a probe found), and ``context_length`` that of theirs.
+
+    Raises EngineError for a URL or a key that no request could carry.
     """
 
     kind: ClassVar[str]
@@ -88,13 +90,16 @@ class HttpEngine:
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
         self._connect_timeout, self._read_timeout = connect_timeout, read_timeout
-        self._wire = Wire(
-            self.url,
-            headers=headers,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            keep_alive=self.keep_alive,
-        )
+        try:
+            self._wire = Wire(
+                self.url,
+                headers=headers,
+                connect_timeout=connect_timeout,
+                read_timeout=read_timeout,
+                keep_alive=self.keep_alive,
+            )
+        except ValueError as error:
+            raise EngineError(str(error)) from error
         self._side: set[asyncio.Task[None]] = set()
 
     @property

@@ -15,7 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -62,20 +62,41 @@ class UnitStatus(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class _Member(Protocol):
+    """What may have a group's place."""
+
+    busy: int
+
+    def release(self) -> None: ...
+    async def unload(self) -> None: ...
+
+
+class _Stranger:
+    """Stands in line for a process that we share the place with, and has it for a moment."""
+
+    busy = 0
+
+    def release(self) -> None:
+        self.busy -= 1
+
+    async def unload(self) -> None:
+        """There is nothing of it here."""
+
+
 class Group:
     """Which of several exclusive units may be loaded, and who is next."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self.current: Unit | None = None
-        self._line: deque[tuple[Unit, asyncio.Future[None]]] = deque()
+        self.current: _Member | None = None
+        self._line: deque[tuple[_Member, asyncio.Future[None]]] = deque()
         self._moving: asyncio.Task[None] | None = None
 
-    def waiting(self, unit: Unit) -> int:
+    def waiting(self, unit: _Member) -> int:
         """How many requests wait for this unit's turn."""
         return sum(waiter is unit for waiter, _ in self._line)
 
-    async def admit(self, unit: Unit) -> None:
+    async def admit(self, unit: _Member) -> None:
         """Return when ``unit`` may be loaded, counting one more request of it as busy.
 
         Nobody overtakes: requests of the unit that is loaded wait as well while others do.
@@ -97,6 +118,16 @@ class Group:
                 self._line.remove(entry)
                 self.move()
             raise
+
+    async def give_way(self, unit: _Member) -> None:
+        """Unload ``unit`` when what runs on it, and what waits for it before us, is over."""
+        if self.current is not unit:
+            return
+        stranger = _Stranger()
+        await self.admit(stranger)
+        stranger.release()
+        self.current = None
+        self.move()
 
     def move(self) -> None:
         """Let the next in line go on, if the unit that is loaded has nothing to do."""
@@ -237,6 +268,12 @@ class Unit:
         if self.group.current is self:
             self.group.current = None
             self.group.move()
+
+    async def give_way(self) -> None:
+        """Unload it when what runs on it is over: somebody else needs the room. The next request
+        loads it again.
+        """
+        await self.group.give_way(self)
 
     def retire(self) -> None:
         """Unload it as soon as no request runs: it will not be asked for again."""

@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from antiphon.engines.detect.report import ModelReport, ProbeReport
+from antiphon.engines.launch.host import Order
+from antiphon.engines.launch.hosted import HostedServer, HostLink
 from antiphon.engines.launch.plan import LaunchPlan, plan
 from antiphon.engines.launch.start import Server, server_for
 from antiphon.engines.lazy import LazyEngine, LazyPassthrough
@@ -26,8 +28,6 @@ __all__ = ["Probe", "Progress", "ScriptedSource", "Source", "UnitSource", "UrlSo
 Probe = Callable[[Wanted], Awaitable[ProbeReport]]
 Progress = Callable[[str], None]
 
-TINY_CONTEXT: Final = 8192
-TINY_PARALLEL: Final = 4
 PROGRESS_SECONDS: Final = 5.0
 """How often something is said while a model loads."""
 
@@ -196,10 +196,15 @@ class UnitSource:
         environ: Mapping[str, str],
         groups: dict[str, Group],
         progress: Progress,
+        host: HostLink | None = None,
     ) -> None:
+        """``host``: who starts servers for us, if we do not."""
         self.wanted = wanted
         self.version = 0
         self.unit: Unit | None = None
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._order = Order()
         self._launch = wanted.launch
         self._environ = environ
         self._groups = groups
@@ -227,7 +232,13 @@ class UnitSource:
     def status(self) -> UnitStatus:
         if self.unit is None:
             return UnitStatus(name=self.wanted.name, state="down", detail=self._error)
-        return self.unit.status
+        status = self.unit.status
+        there = self._host.elsewhere(self._order) if self._host is not None else None
+        if there is None or status.state != "idle":
+            return status
+        return msgspec.structs.replace(
+            status, state="up", pid=there.pid, url=there.url, detail="in use by another worker"
+        )
 
     async def refresh(self) -> None:
         """Look whether the model's file is there, until it is."""
@@ -254,6 +265,13 @@ class UnitSource:
             raise
         loading.result()
 
+    async def unload(self) -> None:
+        """Stop it, for whoever shares it too; requests that run break off."""
+        if self._host is not None:
+            await self._host.unload(self._order)
+        if self.unit is not None:
+            await self.unit.unload()
+
     async def aclose(self) -> None:
         if self.unit is not None:
             await self.unit.aclose()
@@ -270,26 +288,14 @@ class UnitSource:
         self.version += 1
 
     def _prepare_tiny(self) -> None:
-        from antiphon.engines.tiny.model import MODEL_NAME, tiny_server
-
-        said: set[str] = set()
-
-        def report(what: str, _done: float) -> None:
-            if what not in said:
-                said.add(what)
-                self._progress(f"{MODEL_NAME}: {what}")
+        from antiphon.engines.tiny.model import MODEL_NAME, SERVED_CONTEXT, started_tiny
 
         def start(on_exit: Callable[[], None]) -> Server:
-            return tiny_server(
-                report,
-                context=TINY_CONTEXT,
-                parallel=TINY_PARALLEL,
-                template=False,
-                on_exit=on_exit,
-            )
+            return started_tiny(self._progress, on_exit=on_exit)
 
+        starter = start if self._host is None else self._hosted(Order(), self._host)
         reason = "it is the tiny model that comes with antiphon, to test with"
-        self._make(MODEL_NAME, start, TINY_CONTEXT, gpt_oss=True, reason=reason, any_name=True)
+        self._make(MODEL_NAME, starter, SERVED_CONTEXT, gpt_oss=True, reason=reason, any_name=True)
 
     def _prepare_file(self) -> None:
         entry = self.wanted.entry
@@ -297,9 +303,13 @@ class UnitSource:
         made = plan(self.wanted.name, entry, self._launch, self._environ)
         kind = "gpt-oss" if made.gpt_oss else f"{made.architecture}, not gpt-oss"
         reason = f"{made.model.name} says that its architecture is {kind}"
+        if self._host is None:
+            start = self._starter(made)
+        else:
+            start = self._hosted(Order(plan=made, group=entry.group), self._host)
         self._make(
             made.name,
-            self._starter(made),
+            start,
             made.context,
             gpt_oss=made.gpt_oss,
             reason=reason,
@@ -310,6 +320,22 @@ class UnitSource:
         def start(on_exit: Callable[[], None]) -> Server:
             self._progress(f"loading {made.model}")
             return server_for(made, self._environ, on_exit=on_exit)
+
+        return start
+
+    def _hosted(self, order: Order, host: HostLink) -> Start:
+        self._order = order
+        loop = self._loop
+        asking: set[asyncio.Future[None]] = set()
+
+        def asked(now: bool) -> None:
+            if self.unit is not None:
+                task = asyncio.ensure_future(self.unit.unload() if now else self.unit.give_way())
+                asking.add(task)
+                task.add_done_callback(asking.discard)
+
+        def start(on_exit: Callable[[], None]) -> Server:
+            return HostedServer(host, loop, order, on_exit=on_exit, asked=asked)
 
         return start
 

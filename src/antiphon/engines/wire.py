@@ -45,15 +45,21 @@ class BrokenAnswerError(Exception):
     """The answer ended before its end, or is not HTTP."""
 
 
-class Answer:
-    """A status, headers by their names in lower case, and the body as it comes."""
+class Answer(asyncio.Protocol):
+    """A status, headers by their names in lower case, and the body as it comes.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, read_timeout: float) -> None:
+    It is its connection's protocol until it is released.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, read_timeout: float, connection: _Connection
+    ) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = False
         """The whole body has arrived, though it may not all have been read."""
         self.reusable = False
+        self._connection = connection
         self._loop = loop
         self._timeout = read_timeout
         self._pieces: list[bytes] = []
@@ -72,7 +78,9 @@ class Answer:
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = waiter = self._loop.create_future()
+            await waiter
+            self._waiter = None
 
     async def read(self) -> bytes:
         """What has come since the last read, or comes next; empty at the end.
@@ -86,7 +94,9 @@ class Answer:
                 raise self._error
             if self.complete:
                 return b""
-            await self._wait()
+            self._waiter = waiter = self._loop.create_future()
+            await waiter
+            self._waiter = None
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._size = 0
@@ -103,22 +113,14 @@ class Answer:
             size -= len(data)
         return b"".join(pieces)
 
-    async def _wait(self) -> None:
-        self._waiter = waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    # From the connection.
+    # From the transport.
 
-    def feed(self, data: bytes, transport: asyncio.Transport) -> None:
-        """Bytes of the socket."""
+    def data_received(self, data: bytes) -> None:
         self._last = self._loop.time()
         try:
             self._parser.feed_data(data)
@@ -130,14 +132,18 @@ class Answer:
             if self._head_size > MAX_HEAD_BYTES:
                 self.lost(BrokenAnswerError(f"its headers exceed {MAX_HEAD_BYTES} bytes"))
         elif self._size > HIGH_WATER and self._paused is None:
-            transport.pause_reading()
-            self._paused = transport
+            self._paused = self._connection.transport
+            self._paused.pause_reading()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connection.connection_lost(error)
+        self.lost(error)
+
     def lost(self, error: BaseException | None) -> None:
-        """The connection is over; ``error`` is None if it was closed in order."""
+        """The connection is of no more use; ``error`` is None if it was closed in order."""
         self.quiet()
         if self.complete or self._error is not None:
             return
@@ -189,35 +195,29 @@ class Answer:
 
 
 class _Connection(asyncio.Protocol):
+    """One connection: its own protocol while nothing is asked on it."""
+
+    transport: asyncio.Transport
+
     def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.answer: Answer | None = None
         self.expires: asyncio.TimerHandle | None = None
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its type
 
-    def data_received(self, data: bytes) -> None:
-        answer = self.answer
-        assert self.transport is not None
-        if answer is None or answer.complete:
-            self.abort()  # Nobody asked.
-        else:
-            answer.feed(data, self.transport)
+    def data_received(self, _: bytes) -> None:
+        self.abort()  # Nobody asked.
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self.closed = True
         if self.expires is not None:
             self.expires.cancel()
-        if self.answer is not None:
-            self.answer.lost(error)
 
     def abort(self) -> None:
         """Close at once, so that the engine hears of it."""
         self.closed = True
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
 
 
 class Wire:
@@ -292,7 +292,7 @@ class Wire:
         answer.quiet()
         if connection is None:
             return
-        connection.answer = None
+        connection.transport.set_protocol(connection)
         reusable = answer.complete and answer.reusable and self._keep_alive
         if connection.closed or not reusable or len(self._kept) >= MAX_KEPT:
             connection.abort()
@@ -316,10 +316,9 @@ class Wire:
         connection.abort()
 
     async def _ask(self, connection: _Connection, path: str, body: bytes) -> Answer:
-        assert connection.transport is not None
-        loop = asyncio.get_running_loop()
-        answer = connection.answer = Answer(loop, self._read_timeout)
+        answer = Answer(asyncio.get_running_loop(), self._read_timeout, connection)
         self._busy[answer] = connection
+        connection.transport.set_protocol(answer)
         head = f"POST {self._path}{path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}"
         try:
             connection.transport.write(f"{head}\r\n\r\n".encode("latin-1") + body)

@@ -28,6 +28,7 @@ from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
 from antiphon.gateway.responses.routes import response_routes
 from antiphon.gateway.services import Clock, Models, Services, random_id, system_clock
 from antiphon.gateway.stored_chat import ChatsRoute
+from antiphon.gateway.workers.place import Place
 from antiphon.settings.model import Settings
 from antiphon.store.open import Stores, memory_stores
 
@@ -47,6 +48,7 @@ def create_app(
     new_id: Callable[[], str] = random_id,
     read: Callable[[], Settings] | None = None,
     log: Log | None = None,
+    place: Place | None = None,
 ) -> Starlette:
     """The gateway as an ASGI application.
 
@@ -55,7 +57,8 @@ def create_app(
     kept in memory, whatever ``settings.store`` says (`antiphon.store.open.open_stores`).
 
     ``app.state.services`` has everything the routes work with. ``read`` makes the settings anew for
-    a reload; ``log`` is where log lines go, if not to stderr.
+    a reload; ``log`` is where log lines go, if not to stderr; ``place`` is which of several workers
+    this is.
 
     Raises SettingsError if the API keys, the sealing keys or the trace file cannot be used,
     MissingExtraError without the packages for sealed transport.
@@ -66,10 +69,12 @@ def create_app(
         settings,
         catalog=catalog,
         stores=stores,
-        policy=policy or make_policy(settings, store=stores.state, clock=clock, read=read, log=log),
+        policy=policy
+        or make_policy(settings, store=stores.state, clock=clock, read=read, log=log, place=place),
         clock=clock,
         new_id=new_id,
         sealed=_sealed(settings, clock),
+        place=place,
     )
     app = Starlette(
         routes=_routes(services),

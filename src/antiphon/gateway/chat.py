@@ -6,7 +6,7 @@ The same events make both answers: `ChatStream` writes them as they come, `ChatF
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from itertools import islice
 from typing import Final
@@ -31,6 +31,7 @@ from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
 from antiphon.settings.model import Settings
 from antiphon.store.records import Item, Record
+from antiphon.turn.preflight import check_request
 
 __all__ = ["LARGE_BODY", "ChatRoute"]
 
@@ -38,8 +39,6 @@ LARGE_BODY: Final = 256 * 1024
 """Bodies of more bytes are decoded in a thread, so that other streams do not wait for them."""
 
 MAX_ALIASES_LOGGED: Final = 32
-
-_Batches = AsyncGenerator[tuple[int, Sequence[TurnEvent]], None]
 
 
 class ChatRoute:
@@ -70,6 +69,7 @@ class ChatRoute:
         aliased = request.turn.names.aliased
         if aliased:
             context.notes["aliased"] = dict(islice(aliased.items(), MAX_ALIASES_LOGGED))
+        await check_request(request.turn)
         work = _Work(services, context, served, request, body)
         del body  # A stream may last for hours.
         if not request.stream:
@@ -128,11 +128,7 @@ class _Work:
         services, context = self._services, self._context
         async with services.policy.admit(context, self._served, self._size):
             with watched(services.policy.watch(context, self._served)) as watch:
-                async with aclosing(self._batches(watch)) as batches:
-                    async for index, events in batches:
-                        if events:
-                            watch.events(index, events)
-                            fold.feed(index, events)
+                await self._run(watch, fold.feed)
                 if self._request.store:
                     await self._keep(fold)
                 return with_transcript(fold.body(), watch)
@@ -164,34 +160,50 @@ class _Work:
         stream.open()  # Comments go out while it waits for its turn as well.
         async with services.policy.admit(context, self._served, self._size):
             with watched(services.policy.watch(context, self._served)) as watch:
-                async with aclosing(self._batches(watch)) as batches:
-                    async for index, events in batches:
-                        if events:
-                            watch.events(index, events)
-                            if fold is not None:
-                                fold.feed(index, events)
-                            data = writer.feed(index, events)
-                            if data:
-                                await stream.write(data)
+                await self._run(watch, fold.feed if fold else None, writer.feed, stream.write)
                 if fold is not None:
                     await self._keep(fold)
                 last = transcript_comment(watch) + writer.finish()
         await stream.end(last)
 
-    def _batches(self, watch: TurnWatch) -> _Batches:
+    async def _run(
+        self,
+        watch: TurnWatch,
+        fold: Callable[[int, Sequence[TurnEvent]], object] | None,
+        written: Callable[[int, Sequence[TurnEvent]], bytes] | None = None,
+        write: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> None:
+        """Run the turn, or the turns. Their events go to the watch, the fold and the client."""
         runner = self._services.runner(self._served)
         request = self._request
         if request.n == 1:
-            return _only(runner.run(request.turn, observer=watch.choice(0)))
+            turn = runner.run(request.turn, observer=watch.choice(0))
+            async with aclosing(turn) as batches:
+                async for events in batches:
+                    if events:
+                        watch.events(0, events)
+                        if fold is not None:
+                            fold(0, events)
+                        if written is not None and write is not None:
+                            data = written(0, events)
+                            if data:
+                                await write(data)
+            return
         from antiphon.turn.choices import run_choices
 
-        return run_choices(runner, request.turn, request.n, observe=watch.choice)
-
-
-async def _only(batches: AsyncGenerator[Sequence[TurnEvent], None]) -> _Batches:
-    async with aclosing(batches):
-        async for batch in batches:
-            yield 0, batch
+        turns = run_choices(runner, request.turn, request.n, observe=watch.choice)
+        async with aclosing(turns) as several:
+            async for index, events in several:
+                if events:
+                    watch.events(index, events)
+                    if fold is not None:
+                        fold(index, events)
+                    if (
+                        written is not None
+                        and write is not None
+                        and (data := written(index, events))
+                    ):
+                        await write(data)
 
 
 def prompt_policy(settings: Settings, served: Served, context: RequestContext) -> PromptPolicy:

@@ -24,6 +24,8 @@ class HealthRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = {"status": "ok", "version": __version__, "active": self._services.lifecycle.active}
+        if self._services.place is not None:
+            body["worker"] = self._services.place.number
         await send_json(send, msgspec.json.encode(body))
 
 

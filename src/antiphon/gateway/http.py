@@ -18,8 +18,16 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from antiphon.api.errors import ApiError
+from antiphon.gateway.context import DIRECT
 
-__all__ = ["ABORT", "HEAD_BYTES", "HEAD_SECONDS", "SOCKET_PATH", "GuardedProtocol"]
+__all__ = [
+    "ABORT",
+    "HEAD_BYTES",
+    "HEAD_SECONDS",
+    "SOCKET_PATH",
+    "BodyWriter",
+    "GuardedProtocol",
+]
 
 ABORT: Final = "antiphon.abort"
 SOCKET_PATH: Final = b"/v1/responses"
@@ -33,6 +41,32 @@ _REFUSAL: Final = (
     b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 )
 _UPGRADE_HEADERS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+
+class BodyWriter:
+    """A response's body, past the layers that look at its head only: a token is a write."""
+
+    __slots__ = ("_cycle", "_write")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._write = cycle.transport.write
+
+    @property
+    def ready(self) -> bool:
+        """Whether `write` would send now."""
+        cycle = self._cycle
+        return not (cycle.flow.write_paused or cycle.disconnected) and bool(cycle.chunked_encoding)
+
+    def write(self, data: bytes) -> bool:
+        """Send ``data``, of a response that has begun and goes on. False if that takes waiting, or
+        is of no use: ASGI's own way is for that.
+        """
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+            return False
+        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -90,6 +124,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._disarm()
         super().on_headers_complete()
+        assert self.cycle is not None
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[DIRECT] = BodyWriter(self.cycle)
 
     def on_message_complete(self) -> None:
         if self._upgrade_offered:

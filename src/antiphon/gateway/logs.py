@@ -34,7 +34,15 @@ _COLORS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "c
 class Log:
     """Where log lines go. `configure` may be called again, after a reload."""
 
-    def __init__(self, settings: LogSettings | None = None, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        settings: LogSettings | None = None,
+        stream: TextIO | None = None,
+        *,
+        worker: int | None = None,
+    ) -> None:
+        """``worker``: which of several writes these lines."""
+        self._always = {} if worker is None else {"worker": worker}
         self._stream = sys.stderr if stream is None else stream
         self.configure(settings or LogSettings())
 
@@ -85,7 +93,7 @@ class Log:
     def _write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         if _LEVELS[level] >= self._level:
             try:
-                getattr(self._logger, level)(event, **fields)
+                getattr(self._logger, level)(event, **self._always, **fields)
             except (OSError, ValueError):
                 return  # A closed pipe or a full disk must not end a request.
 

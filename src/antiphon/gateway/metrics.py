@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from antiphon import __version__
 from antiphon.engines.served import EngineHealth
+from antiphon.gateway.workers.place import Place
 
 __all__ = ["MAX_MODELS", "OTHER", "Metrics"]
 
@@ -25,6 +26,8 @@ MAX_MODELS: Final = 100
 """Model names with series of their own; an engine that answers to any name has no end of them."""
 OTHER: Final = "other"
 _MAX_CODES: Final = 200
+_UP: Final = ("up", "idle")
+_STATE_TEXT: Final = "1 for the state an engine is in: up, down, starting, idle, failed."
 
 _TURN_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600, 1800)
 _FIRST_TOKEN: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
@@ -36,8 +39,13 @@ _LAG: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 class Metrics:
     """The metrics of one application, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place | None = None) -> None:
+        """``place``: one of several workers', which answers for all."""
         self.registry: Final = CollectorRegistry()
+        self._shown = self.registry
+        self._states: Gauge | None = None
+        self._noted: set[tuple[str, str]] = set()
+        self._health: Callable[[], Sequence[EngineHealth]] = tuple
         self._models: set[str] = set()
         self._codes: set[str] = set()
         counter, histogram, gauge = self._counter, self._histogram, self._gauge
@@ -105,14 +113,33 @@ class Metrics:
             "",
             _LAG,
         )
+        self._gauge("antiphon_workers", "Processes that serve.").set(1)
         self.reloads = counter("antiphon_reloads", "Reloads of settings and keys.", "result")
-        info = Info("antiphon_build", "The version that runs.", registry=self.registry)
+        if place is not None:
+            self._share(place)
+        info = Info("antiphon_build", "The version that runs.", registry=self._shown)
         info.info({"version": __version__})
-        ProcessCollector(registry=self.registry)
+        if place is None:
+            ProcessCollector(registry=self.registry)
 
     def watch_engines(self, health: Callable[[], Sequence[EngineHealth]]) -> None:
         """Report what ``health`` says whenever metrics are read."""
-        self.registry.register(_Engines(health))
+        if self._states is None:
+            self.registry.register(_Engines(health))
+        else:
+            self._health = health
+            self.note_engines()
+
+    def note_engines(self) -> None:
+        """Let the other workers know how this one's engines are."""
+        if self._states is None:
+            return
+        now: set[tuple[str, str]] = {(e.name, e.state) for e in self._health()}
+        for labels in self._noted - now:
+            self._states.labels(*labels).set(0)
+        for labels in now - self._noted:
+            self._states.labels(*labels).set(1)
+        self._noted = now
 
     def model(self, name: str | None) -> str:
         """The label for a model's name."""
@@ -126,14 +153,28 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """All of it as text, in the format that an Accept header asks for, and its content type."""
+        self.note_engines()
         encode, kind = choose_encoder(accept)
-        return encode(self.registry), kind
+        return encode(self._shown), kind
+
+    def _share(self, place: Place) -> None:
+        from antiphon.gateway.workers.metrics import ENGINE_STATES, SummedMetrics
+
+        self._shown = CollectorRegistry()
+        self._shown.register(SummedMetrics(place.folder, lambda state: state in _UP))
+        self._states = Gauge(
+            ENGINE_STATES,
+            _STATE_TEXT,
+            ("engine", "state"),
+            registry=self.registry,
+            multiprocess_mode="liveall",
+        )
 
     def _counter(self, name: str, text: str, labels: str) -> Counter:
         return Counter(name, text, labels.split(), registry=self.registry)
 
     def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, registry=self.registry)
+        return Gauge(name, text, registry=self.registry, multiprocess_mode="livesum")
 
     def _histogram(self, name: str, text: str, labels: str, buckets: Iterable[float]) -> Histogram:
         return Histogram(name, text, labels.split(), buckets=tuple(buckets), registry=self.registry)
@@ -151,7 +192,7 @@ class _Engines(Collector):
     def collect(self) -> Iterator[Metric]:
         up, states = _engine_up(), _engine_state()
         for engine in self._health():
-            up.add_metric((engine.name,), float(engine.state in ("up", "idle")))
+            up.add_metric((engine.name,), float(engine.state in _UP))
             states.add_metric((engine.name, engine.state), 1.0)
         yield up
         yield states
@@ -168,7 +209,7 @@ def _engine_up() -> GaugeMetricFamily:
 def _engine_state() -> GaugeMetricFamily:
     return GaugeMetricFamily(
         "antiphon_engine_state",
-        "1 for the state an engine is in: up, down, starting, idle, failed.",
+        _STATE_TEXT,
         labels=("engine", "state"),
     )
 

@@ -40,6 +40,7 @@ from antiphon.gateway.sealed.scope import is_sealed
 from antiphon.gateway.trace import TraceFile
 from antiphon.gateway.tracing import Tracer, make_tracer
 from antiphon.gateway.watch import RequestWatch, Watchers
+from antiphon.gateway.workers.place import Place
 from antiphon.settings.model import Settings
 from antiphon.store.protocol import StateStore
 
@@ -50,6 +51,8 @@ LAG_SECONDS: Final = 0.1
 _MAX_TOLD: Final = 1000
 """Models whose detection is logged; an engine that answers to any name has no end of them."""
 _TURN_SCALE: Final = 1000.0
+_TICKS_A_NOTE: Final = 10
+"""Other workers may know how our engines are, each second."""
 
 
 class _Clock(Protocol):
@@ -71,6 +74,7 @@ class GatewayPolicy:
         metrics: Metrics | None = None,
         tracer: Tracer | None = None,
         trace: TraceFile | None = None,
+        place: Place | None = None,
     ) -> None:
         self.live: Final = live
         self.metrics: Final = metrics or Metrics()
@@ -79,9 +83,11 @@ class GatewayPolicy:
         self._gatekeeper = Gatekeeper(live=live, store=store, now=now)
         self._clock = clock
         self._trace = trace
+        self._place = place
         self._to = Watchers(self.metrics, self.log, tracer or make_tracer(), clock, trace)
         self._told: set[str] = set()
         self._lag: asyncio.TimerHandle | None = None
+        self._ticks = 0
         live.on_change(self._changed)
         live.on_report(self._reported)
 
@@ -197,6 +203,8 @@ class GatewayPolicy:
     ) -> AsyncGenerator[None, None]:
         require_model(context.key, _names(served))
         limit = None if context.key is None else context.key.concurrent
+        if limit is not None and self._place is not None:
+            limit = self._place.portion(limit)
         admission, asked = self.admission, self._clock()
         ticket = admission.ask(context.who, limit=limit)
         try:
@@ -245,6 +253,9 @@ class GatewayPolicy:
         now = loop.time()
         if due is not None:
             self.metrics.lag.observe(max(0.0, now - due))
+        self._ticks += 1
+        if self._ticks % _TICKS_A_NOTE == 0:
+            self.metrics.note_engines()
         at = now + LAG_SECONDS
         self._lag = loop.call_at(at, self._tick, loop, at)
 
@@ -264,9 +275,11 @@ def make_policy(
     clock: _Clock,
     read: Callable[[], Settings] | None = None,
     log: Log | None = None,
+    place: Place | None = None,
 ) -> GatewayPolicy:
-    """The policy that the settings describe. Raises SettingsError if the keys cannot be read, or
-    the trace file not be written.
+    """The policy that the settings describe; ``place`` is one of several workers'.
+
+    Raises SettingsError if the keys cannot be read, or the trace file not be written.
     """
     live = Reloadable(
         settings,
@@ -280,6 +293,8 @@ def make_policy(
         clock=clock.monotonic,
         now=clock.now,
         log=log,
+        metrics=Metrics(place),
+        place=place,
         trace=None if settings.log.trace is None else TraceFile(settings.log.trace),
     )
 

@@ -25,6 +25,7 @@ CHECK_SECONDS: Final = 1.0
 AT_START: Final = (
     "server.host",
     "server.port",
+    "server.workers",
     "keys.file",
     "log.trace",
     "store.url",

@@ -18,6 +18,7 @@ from antiphon.gateway.lifecycle import Lifecycle
 from antiphon.gateway.responses.caretaker import Caretaker, owner_name
 from antiphon.gateway.responses.chain import ChainMemory, Chains
 from antiphon.gateway.responses.live import Running
+from antiphon.gateway.workers.place import Place
 from antiphon.settings.effective import for_model
 from antiphon.settings.model import Settings
 from antiphon.store.forgiving import ForgivingStore
@@ -89,10 +90,13 @@ class Services:
         clock: Clock,
         new_id: Callable[[], str],
         sealed: SealedTransport | None = None,
+        place: Place | None = None,
     ) -> None:
         self.settings = settings
         self.sealed: Final = sealed
         """None: sealed transport is off."""
+        self.place: Final = place
+        """Which of several workers this is, if there are several."""
         self._catalog = catalog
         self._opened: Models | None = None
         self.store: Final[StateStore] = stores.state

@@ -29,12 +29,13 @@ async def serve_events(
     ends with an error event and ``[DONE]``. It is cancelled when the client goes or stops reading.
     """
     extensions = scope.get("extensions") or {}
+    context = context_of(scope)
     stream = EventStream(
         send,
+        direct=context.direct,
         keepalive_seconds=services.settings.server.keepalive_seconds,
         on_stall=extensions.get(ABORT, {}).get("abort", _nothing),
     )
-    context = context_of(scope)
     try:
         await services.lifecycle.run(receive, work(stream))
     except ClientGoneError:

@@ -53,6 +53,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """0: any free port, printed at start."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that serve the port. docs/deployment.md."""
     allowed_hosts: tuple[str, ...] = ()
     """Host headers accepted beside loopback names while no key is configured."""
     operator_key_required: bool = True

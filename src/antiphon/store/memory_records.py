@@ -90,6 +90,17 @@ class MemoryRecords:
         self._entries.move_to_end((tenant, kind, id))
         return entry.record
 
+    async def lineage(self, tenant: str, id: str, *, limit: int) -> Sequence[Record]:
+        found: list[Record] = []
+        at: str | None = id
+        while at is not None and len(found) < limit:
+            record = await self.get(tenant, "response", at)
+            if record is None:
+                break
+            found.append(record)
+            at = record.parent
+        return found
+
     async def delete(self, tenant: str, kind: Kind, id: str) -> bool:
         return self._forget((tenant, kind, id))
 

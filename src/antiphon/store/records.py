@@ -71,6 +71,12 @@ class RecordStore(Protocol):
 
     async def get(self, tenant: str, kind: Kind, id: str) -> Record | None: ...
 
+    async def lineage(self, tenant: str, id: str, *, limit: int) -> Sequence[Record]:
+        """A response and those before it (`Record.parent`), the newest first, ``limit`` at most; as
+        far back as they are there.
+        """
+        ...
+
     async def delete(self, tenant: str, kind: Kind, id: str) -> bool:
         """Forget a record with its items and events; whether there was one."""
         ...

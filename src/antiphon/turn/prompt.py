@@ -42,8 +42,18 @@ def renderer() -> Renderer:
 
 
 def size(messages: Sequence[Message]) -> int:
-    """Characters of text; settings such as tools count as nothing, as they are remembered."""
-    return sum([len(p.text) for m in messages for p in m.content if p.__class__ is TextContent])
+    """Characters of text, counted no further than it takes to know that they are many.
+
+    Settings such as tools count as nothing, as they are remembered.
+    """
+    total = 0
+    for message in messages:
+        for part in message.content:
+            if part.__class__ is TextContent:
+                total += len(part.text)
+        if total > LARGE_CHARS:
+            break
+    return total
 
 
 async def off_loop(chars: int, work: Callable[[], _T]) -> _T:

@@ -128,7 +128,7 @@ def _summary_turn(
     developer = developer_message("\n\n".join(given) if given else None, _NO_TOOLS, TEXT)
     if developer is not None:
         out.append(developer)
-    translation.translate_items(items, start)
+    translation.translate_items(items, start, len(items))
     out.append(Message.user(SUMMARY_TASK))
     return TurnRequest(
         conversation=Conversation(tuple(out)),

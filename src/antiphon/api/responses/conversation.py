@@ -108,11 +108,11 @@ class ItemTranslation(History):
         text = parts[0].text if len(parts) == 1 else "".join([part.text for part in parts])
         return self._instructed(System(text), 0)
 
-    def translate_items(self, items: Sequence[PlacedItem], start: int) -> None:
-        """Append the messages that those from ``start`` on make."""
+    def translate_items(self, items: Sequence[PlacedItem], start: int, end: int) -> None:
+        """Append the messages that those from ``start`` to ``end`` make."""
         out = self.out
         calling: list[bool] | None = None
-        for at in range(start, len(items)):
+        for at in range(start, end):
             placed = items[at]
             made = placed.read.made
             if made is not None:

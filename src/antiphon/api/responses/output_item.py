@@ -35,7 +35,7 @@ class OpenItem:
     Events are JSON without ``sequence_number`` and the closing brace, which the stream adds.
     """
 
-    __slots__ = ("after", "before", "id", "index", "texts")
+    __slots__ = ("_encoded", "_encoded_text", "after", "before", "id", "index", "texts")
 
     def __init__(self, id: str, index: int) -> None:
         self.id: Final = id
@@ -45,19 +45,34 @@ class OpenItem:
         """What goes before the text of a delta; nothing if there are none."""
         self.after = b',"sequence_number":'
         """What goes between it and the sequence number."""
+        self._encoded_text = ""
+        self._encoded = msgspec.Raw(b'""')
 
     @property
     def text(self) -> str:
         """What was written so far."""
-        return "".join(self.texts)
+        texts = self.texts
+        if len(texts) > 1:
+            texts[:] = ["".join(texts)]
+        return texts[0] if texts else ""
+
+    @property
+    def json(self) -> msgspec.Raw:
+        """The text as JSON, which several events in a row repeat: it is encoded once."""
+        text = self.text
+        if text is not self._encoded_text:
+            self._encoded_text, self._encoded = text, msgspec.Raw(_ENCODE(text))
+        return self._encoded
 
     def body(self, status: ItemStatus) -> bytes:
         """The item as it is now, as JSON."""
         raise NotImplementedError
 
-    def kept(self, status: ItemStatus) -> bytes:
-        """The item as it is to be kept: with what the client does not see."""
-        return self.body(status)
+    def kept(self, status: ItemStatus, body: bytes) -> bytes:
+        """The item as it is to be kept, with what the client does not see. ``body`` is what it
+        does see.
+        """
+        return body
 
     def opening(self) -> list[bytes]:
         """The events before its first text, but for ``output_item.added``."""
@@ -112,7 +127,7 @@ class MessageOutput(OpenItem):
     def _part(self) -> dict[str, Any]:
         return {
             "type": "output_text",
-            "text": self.text,
+            "text": self.json,
             "annotations": [],
             "logprobs": self._logprobs,
         }
@@ -157,13 +172,13 @@ class ReasoningOutput(OpenItem):
             self._deltas(f"response.{dialect}.delta")
 
     def _part(self) -> dict[str, Any]:
-        return {"type": "reasoning_text", "text": self.text}
+        return {"type": "reasoning_text", "text": self.json}
 
     def body(self, status: ItemStatus) -> bytes:
         return self._body(status, shown=self.shown)
 
-    def kept(self, status: ItemStatus) -> bytes:
-        return self._body(status, shown=True)
+    def kept(self, status: ItemStatus, body: bytes) -> bytes:
+        return body if self.shown else self._body(status, shown=True)
 
     def _body(self, status: ItemStatus, *, shown: bool) -> bytes:
         summary = []
@@ -236,7 +251,7 @@ class CallOutput(OpenItem):
             "status": status,
             "call_id": self._call_id,
             "name": self._name,
-            "input" if self._custom else "arguments": self.text,
+            "input" if self._custom else "arguments": self.json,
         }
         if self._namespace is not None:
             item["namespace"] = self._namespace
@@ -246,7 +261,7 @@ class CallOutput(OpenItem):
         return []
 
     def closing(self) -> list[bytes]:
-        fields = {"input": self.text} if self._custom else {"arguments": self.text}
+        fields: dict[str, Any] = {"input" if self._custom else "arguments": self.json}
         if not self._custom:
             fields["name"] = self._name
         return [self.event(f"{self._events}.done", content=False, **fields)]

@@ -30,6 +30,7 @@ from antiphon.api.responses.text import read_format
 from antiphon.api.responses.tools import read_tools
 from antiphon.api.sampling import read_sampling, read_stop
 from antiphon.api.turn import TurnRequest
+from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
 from antiphon.errors import MessageError
 from antiphon.model.content import ReasoningEffort, SystemContent
 from antiphon.model.message import Conversation, Message
@@ -89,6 +90,8 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON of the items before the request's own, in order."""
     referenced: Mapping[str, bytes] = {}
     """The JSON of items by their id, for references."""
+    encoded: EncodedTexts = NOTHING_ENCODED
+    """Texts of the items whose tokens are known."""
     key: str | None = None
     """What all requests of the conversation share, if the client does not say it."""
 
@@ -119,6 +122,8 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names of tools as a turn tells them → namespace and name."""
     items: tuple[bytes, ...] = ()
     """The JSON of the request's own items; references are replaced by what they name."""
+    own: int = 0
+    """Where the messages of these items begin in the turn's conversation."""
     echo: bytes = b""
     """Members of the response object that repeat the request, as JSON without braces."""
     ignored: tuple[str, ...] = ()
@@ -280,7 +285,10 @@ class _Reader:
         out.append(_NOTHING)
         if developer is not None:
             out.append(developer)
-        translation.translate_items(items, start)
+        before = max(len(items) - len(own), start)
+        translation.translate_items(items, start, before)
+        own_messages = len(out)
+        translation.translate_items(items, before, len(items))
         shown = wire.reasoning.effort if wire.reasoning and wire.reasoning.effort else None
         if effort is None:
             effort, think = translation.effort, True
@@ -293,10 +301,12 @@ class _Reader:
             conversation=Conversation(tuple(out)),
             model=wire.model or "",
             tenant=tenant,
+            encoded=self._past.encoded,
             names=tools.tools.names,
             past_calls=tuple(translation.calls),
             tools=tools.tools.namespaces,
             strict_tools=tools.tools.strict,
+            schema_fields=tools.tools.fields,
             custom_tools=tools.tools.custom,
             input_grammars=tools.tools.grammars,
             choice=choice,
@@ -326,6 +336,7 @@ class _Reader:
             metadata=metadata,
             namespaced=tools.namespaced,
             items=own,
+            own=own_messages,
             echo=echo_of(
                 wire,
                 tools=tools.echo,

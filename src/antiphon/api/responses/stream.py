@@ -40,6 +40,7 @@ from antiphon.api.turn import (
     TurnEvent,
     TurnUsage,
 )
+from antiphon.model.message import Message
 
 __all__ = ["ResponseStatus", "ResponseStream", "event_type", "sse_frame"]
 
@@ -260,6 +261,11 @@ class ResponseStream:
         return self._kept
 
     @property
+    def messages(self) -> Sequence[Message]:
+        """What the model said, once the turn has ended."""
+        return () if self._end is None else self._end.messages
+
+    @property
     def usage(self) -> TurnUsage:
         """Known once the turn has ended."""
         return self._usage
@@ -340,7 +346,7 @@ class ResponseStream:
             self._event(event, out)
         body = item.body(status)
         self._done.append(body)
-        self._kept.append(item.kept(status))
+        self._kept.append(item.kept(status, body))
         self._event(
             b'{"type":"response.output_item.done","output_index":%d,"item":%b' % (item.index, body),
             out,

@@ -13,9 +13,12 @@ from antiphon.engines.tiny.export import BUILDER_VERSION, Progress, write_gguf
 from antiphon.errors import EngineError
 from antiphon.vocab.table import DATA_SHA256
 
-__all__ = ["MODEL_NAME", "WEIGHTS", "tiny_model", "tiny_server"]
+__all__ = ["MODEL_NAME", "SERVED_CONTEXT", "WEIGHTS", "started_tiny", "tiny_model", "tiny_server"]
 
 MODEL_NAME: Final = "tiny-gpt-oss"
+SERVED_CONTEXT: Final = 8192
+SERVED_PARALLEL: Final = 4
+"""As it is served: tokens for each of so many requests at a time."""
 WEIGHTS: Final = Path(__file__).with_name("data") / "tiny-gpt-oss.npz"
 """The trained weights, in the package."""
 
@@ -45,6 +48,20 @@ def _key() -> str:
         ) from error
     parts = (weights, str(BUILDER_VERSION), DATA_SHA256)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def started_tiny(progress: Callable[[str], None], *, on_exit: Callable[[], None]) -> LlamaServer:
+    """The server that ``antiphon serve`` starts. ``progress`` is told each thing once."""
+    said: set[str] = set()
+
+    def report(what: str, _done: float) -> None:
+        if what not in said:
+            said.add(what)
+            progress(f"{MODEL_NAME}: {what}")
+
+    return tiny_server(
+        report, context=SERVED_CONTEXT, parallel=SERVED_PARALLEL, template=False, on_exit=on_exit
+    )
 
 
 def tiny_server(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain as concatenated
+from itertools import repeat
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +19,7 @@ from antiphon.api.errors import ApiError
 from antiphon.api.responses.items import PlacedItem, place
 from antiphon.api.responses.request import Past, References
 from antiphon.api.responses.wire import MessageItem, OutputItem
+from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
 from antiphon.gateway.responses.kept import not_found, read_beside
 from antiphon.store.records import UNFINISHED, Record, RecordStore
 
@@ -27,6 +30,7 @@ __all__ = [
     "Chain",
     "ChainMemory",
     "Chains",
+    "Link",
     "LocalChain",
     "conversation_digest",
     "output_items",
@@ -41,6 +45,10 @@ KNOWN_BYTES: Final = 256 * 1024 * 1024
 """So many chains, and so many bytes that they added, are remembered."""
 LOCAL_CHAINS: Final = 8
 """Responses that a connection remembers for those that are not stored."""
+LINEAGE_PAGES: Final = (1, 8, 64, 512)
+"""Responses of a chain that are read together: few at first, as what is before is often known."""
+_ITEM_BYTES: Final = 24
+"""What a chain needs for an item that it has in common with others."""
 _PAGE: Final = 1000
 ITEM_DIGITS: Final = 5
 """An item's id is its response's or conversation's, with another prefix, and so many digits: so an
@@ -52,16 +60,40 @@ class Chain(msgspec.Struct, frozen=True):
 
     items: tuple[bytes, ...]
     added: int
-    """Bytes that the last response added."""
+    """Bytes that it has for itself, and not in common with the chain that it was made of."""
     key: str
     """A digest of the first user message."""
     size: int = 0
     """Bytes of all items together."""
+    encoded: EncodedTexts = NOTHING_ENCODED
+    """Texts of the items whose tokens are known."""
 
-    def and_then(self, added: Sequence[bytes], key: str) -> Chain:
-        """The chain one response longer."""
-        size = sum(map(len, added))
-        return Chain((*self.items, *added), size, self.key or key, self.size + size)
+    def and_then(self, links: Sequence[Link], key: str = "") -> Chain:
+        """The chain so many responses longer. ``key`` is its digest, if it is known."""
+        if not links:
+            return self
+        items, encoded = list(self.items), self.encoded
+        key = self.key or key
+        for link in links:
+            items += link.added
+            key = key or items_digest(link.added)
+        packed = [link.encoded for link in links]
+        if encoded is NOTHING_ENCODED:
+            encoded = EncodedTexts(packed)
+        else:
+            for each in packed:
+                encoded = encoded.and_then(each)
+        size = sum([len(item) for link in links for item in link.added])
+        added = size + sum(map(len, packed))
+        return Chain(tuple(items), added, key, self.size + size, encoded)
+
+
+class Link(msgspec.Struct, frozen=True):
+    """What one response added to its chain."""
+
+    added: tuple[bytes, ...]
+    encoded: bytes = b""
+    """`antiphon.codec.encoded.pack_texts` of texts in it."""
 
 
 EMPTY: Final = Chain((), 0, "")
@@ -133,42 +165,39 @@ class Chains:
         if first.previous_response_id is not None or first.conversation is not None:
             _check_outputs(first.items or (), chain)
         referenced = await self._referenced(tenant, first.item_ids, chain)
-        return Past(items=chain.items, referenced=referenced, key=chain.key or None), chain
+        past = Past(
+            items=chain.items,
+            referenced=referenced,
+            encoded=chain.encoded,
+            key=chain.key or None,
+        )
+        return past, chain
 
     async def of(self, tenant: str, id: str, local: LocalChain | None = None) -> Chain:
         """The chain that ends with a response. Raises ApiError 404."""
         known = local.get(id) if local is not None else None
         if known is not None:
             return known
-        links: list[tuple[str, tuple[bytes, ...]]] = []
+        links: list[Link] = []
+        chain: Chain | None = None
         at: str | None = id
-        chain = EMPTY
+        pages = concatenated(LINEAGE_PAGES, repeat(LINEAGE_PAGES[-1]))
         while at is not None:
-            record = await self._records.get(tenant, "response", at)
-            if record is None:
+            size = next(pages)
+            records = await self._records.lineage(tenant, at, limit=size)
+            for record in records:
+                _check_link(record, len(links))
+                chain = self._memory.get(tenant, record.id)
+                if chain is not None:
+                    at = None
+                    break
+                links.append(_link(record))
+                at = record.parent
+            if at is not None and len(records) < size:
                 raise _no_previous(at)
-            if record.status in UNFINISHED:
-                raise ApiError(
-                    f"Response '{at[:100]}' is not finished yet.",
-                    param="previous_response_id",
-                    code="previous_response_not_finished",
-                )
-            found = self._memory.get(tenant, at)
-            if found is not None:
-                chain = found
-                break
-            links.append((at, added_items(record)))
-            if len(links) > MAX_LINKS:
-                raise ApiError(
-                    f"the chain of responses is longer than {MAX_LINKS}",
-                    param="previous_response_id",
-                    code="invalid_value",
-                )
-            at = record.parent
-        for link, added in reversed(links):
-            chain = chain.and_then(added, "" if chain.key else items_digest(added))
-            if link == id:
-                self._memory.put(tenant, id, chain)
+        chain = (EMPTY if chain is None else chain).and_then(links[::-1])
+        if links:
+            self._memory.put(tenant, id, chain)
         return chain
 
     def remember(self, tenant: str, id: str, chain: Chain) -> None:
@@ -225,11 +254,31 @@ class Chains:
         return {item.id: item.body for item in items}
 
 
+def _check_link(record: Record, links: int) -> None:
+    if record.status in UNFINISHED:
+        raise ApiError(
+            f"Response '{record.id[:100]}' is not finished yet.",
+            param="previous_response_id",
+            code="previous_response_not_finished",
+        )
+    if links >= MAX_LINKS:
+        raise ApiError(
+            f"the chain of responses is longer than {MAX_LINKS}",
+            param="previous_response_id",
+            code="invalid_value",
+        )
+
+
 def added_items(record: Record) -> tuple[bytes, ...]:
     """What a response added to its chain: its input and its output, hidden reasoning included."""
+    return _link(record).added
+
+
+def _link(record: Record) -> Link:
     beside = read_beside(record)
     hidden = _split(bytes(beside.output))
-    return (*_split(bytes(beside.input)), *(hidden or output_items(record.body)))
+    added = (*_split(bytes(beside.input)), *(hidden or output_items(record.body)))
+    return Link(added, beside.encoded)
 
 
 def input_items(record: Record) -> tuple[bytes, ...]:
@@ -321,7 +370,7 @@ def _call_id(raw: bytes) -> Any:
 
 
 def _cost(chain: Chain) -> int:
-    return chain.added + 8 * len(chain.items) + 500
+    return chain.added + _ITEM_BYTES * len(chain.items) + 500
 
 
 def _no_previous(id: str) -> ApiError:

@@ -43,6 +43,8 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Its own input items: a list. With its output, they are what it added to its chain."""
     output: msgspec.Raw = msgspec.Raw(b"null")
     """Its output with reasoning that clients do not see; null if the body has all of it."""
+    encoded: bytes = b""
+    """The tokens of the texts that it added (`antiphon.codec.encoded`)."""
 
 
 _BESIDE: Final = msgspec.json.Decoder(Beside)

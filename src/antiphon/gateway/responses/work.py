@@ -19,7 +19,7 @@ from antiphon.api.responses.request import ResponsesRequest
 from antiphon.api.responses.stored import stored_items
 from antiphon.api.responses.stream import ResponseStream
 from antiphon.api.responses.usage import param_of
-from antiphon.api.turn import PartDelta, TurnEnd, TurnEvent, TurnUsage
+from antiphon.api.turn import TurnEnd, TurnEvent, TurnUsage
 from antiphon.engines.served import Served
 from antiphon.errors import AntiphonError, StoreError
 from antiphon.gateway.chat import visibility
@@ -27,9 +27,10 @@ from antiphon.gateway.context import RequestContext
 from antiphon.gateway.errors import ClientGoneError, to_api_error
 from antiphon.gateway.hooks import TurnWatch, watched, with_transcript
 from antiphon.gateway.lifecycle import stopping
-from antiphon.gateway.responses.chain import ITEM_DIGITS, Chain, LocalChain
+from antiphon.gateway.responses.chain import ITEM_DIGITS, Chain, Link, LocalChain
 from antiphon.gateway.responses.kept import Beside
 from antiphon.gateway.responses.live import Live
+from antiphon.gateway.responses.said import Merger, packed_texts
 from antiphon.gateway.services import Services
 from antiphon.store.records import UNFINISHED, Item, Record
 
@@ -40,6 +41,8 @@ Emit = Callable[[Sequence[bytes]], Awaitable[None]]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _NO_TURN: Final = TurnEnd(finish_reason="stop", usage=TurnUsage(completions=0), messages=())
+_CONTINUED: Final = ("completed", "incomplete")
+"""The statuses of responses that others may build on."""
 _CANCELLED: Final = "the response was cancelled"
 
 Batches = AsyncGenerator[Sequence[TurnEvent], None]
@@ -93,6 +96,7 @@ class Work:
         )
         self._item_id = item_id
         self._input = stored_items(request.items, item_id)
+        self._encoded = b""
         self._live: Live | None = None
         self.told = False
         """Whether the client was told how it ended."""
@@ -135,7 +139,7 @@ class Work:
         """The whole response object. Raises ApiError."""
         services, context, stream = self._services, self._context, self._stream
         events = stream.begin()
-        merger = _Merger()
+        merger = Merger()
         try:
             async with services.policy.admit(context, self._served, self._size):
                 with watched(services.policy.watch(context, self._served)) as watch:
@@ -283,11 +287,11 @@ class Work:
         services, stream = self._services, self._stream
         try:
             live.add(events[:-1])
-            await live.flush()
+            await asyncio.gather(live.flush(), self._encode())
             kept = await services.records.put(self._tenant, self._record(), over=UNFINISHED)
             if not kept:  # Someone cancelled or deleted it in the meantime.
                 return stream.cancel(), False
-            if stream.status in ("completed", "incomplete"):
+            if stream.status in _CONTINUED:
                 await self._add_to_conversation()
         except StoreError as error:
             return stream.fail(as_api_error(error)), True
@@ -299,9 +303,15 @@ class Work:
     async def _keep_whole(self, events: Sequence[bytes]) -> None:
         """Write a response that was not streamed. Its events are few: they were merged."""
         records = self._services.records
+        await self._encode()
         await records.put(self._tenant, self._record())
         await records.add_events(self._tenant, self.id, 0, events[:-1])
         await self._add_to_conversation()
+
+    async def _encode(self) -> None:
+        """The tokens of what was said here, for the next request."""
+        if self._context.mode != "standard" and self._stream.status in _CONTINUED:
+            self._encoded = await packed_texts(self._request, self._stream.messages)
 
     async def _add_to_conversation(self) -> None:
         conversation = self._request.conversation
@@ -328,10 +338,10 @@ class Work:
 
     def _remember(self) -> None:
         """The chain that ends here, for the next request."""
-        if self._stream.status not in ("completed", "incomplete"):
+        if self._stream.status not in _CONTINUED:
             return
-        added = [*(item.body for item in self._input), *self._stream.kept]
-        chain = self._chain.and_then(added, self._digest)
+        added = (*[item.body for item in self._input], *self._stream.kept)
+        chain = self._chain.and_then([Link(added, self._encoded)], self._digest)
         if self._local is not None:
             self._local.put(self.id, chain)
         if self._request.store and self._request.conversation is None:
@@ -346,6 +356,7 @@ class Work:
             background=request.background,
             input=msgspec.Raw(b"[" + b",".join([item.body for item in self._input]) + b"]"),
             output=msgspec.Raw(hidden),
+            encoded=self._encoded,
         )
         return Record(
             kind="response",
@@ -360,27 +371,6 @@ class Work:
 
     def _now(self) -> int:
         return int(self._services.clock.now().timestamp())
-
-
-class _Merger:
-    """Many small pieces of one part → one."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def feed(self, events: Sequence[TurnEvent]) -> list[TurnEvent]:
-        out: list[TurnEvent] = []
-        for event in events:
-            if isinstance(event, PartDelta) and not event.logprobs:
-                self._texts.append(event.text)
-            else:
-                out += self.rest()
-                out.append(event)
-        return out
-
-    def rest(self) -> list[TurnEvent]:
-        texts, self._texts = self._texts, []
-        return [PartDelta("".join(texts))] if texts else []
 
 
 async def _nowhere(events: Sequence[bytes]) -> None:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from starlette.types import Message, Send
 
 from antiphon.api.errors import ApiError
+from antiphon.gateway.context import DirectBody
 from antiphon.seal import (
     ChunkedResponseSealer,
     Padding,
@@ -51,11 +52,20 @@ class Answer(Protocol):
 
 
 class ChunkedAnswer:
-    """`message/ohttp-chunked-res`."""
+    """`message/ohttp-chunked-res`. It is the `DirectBody` of the request inside, too: what a stream
+    writes is sealed, and goes the shortest way from there.
+    """
 
-    def __init__(self, secret: ResponseSecret, padding: Padding, send: Send) -> None:
+    def __init__(
+        self,
+        secret: ResponseSecret,
+        padding: Padding,
+        send: Send,
+        direct: DirectBody | None = None,
+    ) -> None:
         self.begun = False
         self.complete = False
+        self._direct = direct
         self._sealer = ChunkedResponseSealer(secret)
         self._padding = padding
         self._send = send
@@ -79,6 +89,21 @@ class ChunkedAnswer:
             self._events = (
                 bool(self._padding.sizes) and kinds[:1] != [] and (kinds[0].startswith(_EVENTS))
             )
+
+    @property
+    def ready(self) -> bool:
+        return self.begun and self._direct is not None and self._direct.ready
+
+    def write(self, data: bytes) -> bool:
+        if self._direct is None or not self.begun or not self._direct.ready:
+            return False
+        if self._events:
+            data = self._filled(data)
+        if data:
+            plain = encode_content(data)
+            self._size += len(plain)
+            self._direct.write(self._sealer.seal(plain))
+        return True
 
     async def _piece(self, data: bytes) -> None:
         if self._events:

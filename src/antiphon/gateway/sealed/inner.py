@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Message, Receive, Scope
 
+from antiphon.gateway.context import DIRECT, DirectBody
+from antiphon.gateway.http import ABORT
 from antiphon.gateway.sealed.scope import SEALED
 from antiphon.seal import Request
 
@@ -15,8 +17,17 @@ __all__ = ["InnerReceive", "inner_scope"]
 _KEPT: Final = ("asgi", "client", "http_version", "server", "state")
 
 
-def inner_scope(outer: Scope, request: Request) -> Scope:
-    """The scope of ``request``. Of ``outer`` it has the connection, and nothing of its headers."""
+def inner_scope(outer: Scope, request: Request, direct: DirectBody | None = None) -> Scope:
+    """The scope of ``request``. Of ``outer`` it has the connection, and nothing of its headers.
+    ``direct`` is the short way into the seal.
+    """
+    extensions: dict[str, Any] = {SEALED: {}}
+    # Nothing else: what writes to the connection would write past the seal.
+    abort = (outer.get("extensions") or {}).get(ABORT)
+    if abort is not None:
+        extensions[ABORT] = abort
+    if direct is not None:
+        extensions[DIRECT] = direct
     head = request.head
     path, _, query = head.path.partition("?")
     headers = list(head.fields)
@@ -36,7 +47,7 @@ def inner_scope(outer: Scope, request: Request) -> Scope:
         "query_string": query.encode("ascii"),
         "root_path": "",
         "headers": headers,
-        "extensions": {**(outer.get("extensions") or {}), SEALED: {}},
+        "extensions": extensions,
     }
 
 

@@ -96,7 +96,7 @@ class SealKeyFile:
         return keys
 
     def ensure(self, settings: SealSettings, now: float) -> _Keys:
-        """The keys, with a new one of each kind in ``seal.kems`` of which there is none that stays."""
+        """The keys, with a new one of each kind in ``seal.kems`` that has none without an end."""
         keys = self.load()
         if not _missing(keys, settings):
             return keys

@@ -125,7 +125,7 @@ class SealedRoute:
             context.error = context.error or "seal_refused"
             await _problem(send, _REFUSAL)
             return
-        answer = self._answer(opened, send, chunked=chunked)
+        answer = self._answer(opened, send, context, chunked=chunked)
         refusal = self._refusal(opened)
         if refusal is not None:
             context.error = refusal.code
@@ -141,10 +141,12 @@ class SealedRoute:
             context.error = "seal_replayed"
             raise OpenError("a copy")
 
-    def _answer(self, opened: Opened, send: Send, *, chunked: bool) -> Answer:
+    def _answer(
+        self, opened: Opened, send: Send, context: RequestContext, *, chunked: bool
+    ) -> Answer:
         transport = self._transport
         if chunked:
-            return ChunkedAnswer(opened.response, transport.padding, send)
+            return ChunkedAnswer(opened.response, transport.padding, send, context.direct)
         return WholeAnswer(
             opened.response,
             transport.padding,
@@ -168,7 +170,8 @@ class SealedRoute:
 
     async def _run(self, scope: Scope, request: Request, receive: Receive, answer: Answer) -> None:
         inner = InnerReceive(request.content, receive)
-        within = inner_scope(scope, request)
+        direct = answer if isinstance(answer, ChunkedAnswer) else None
+        within = inner_scope(scope, request, direct)
         del request  # A stream may last for hours.
         await scope["app"](within, inner, answer.send)
         if answer.complete:

@@ -58,6 +58,13 @@ _ADD_EVENTS: Final = (
     " WHERE e.record = r.seq AND e.first < $5 ORDER BY e.first DESC LIMIT 1), 0) <= $4"
     " ON CONFLICT DO NOTHING RETURNING record"
 )
+_LINEAGE: Final = (
+    "WITH RECURSIVE line (at, before, depth) AS ("  # noqa: S608 - names of columns
+    f"SELECT seq, parent, 0 FROM antiphon_records WHERE {_KEY}"
+    " UNION ALL SELECT r.seq, r.parent, depth + 1 FROM line JOIN antiphon_records AS r"
+    " ON r.tenant = $1 AND r.kind = $2 AND r.id = line.before WHERE depth < $4)"
+    f" SELECT {COLUMNS} FROM line JOIN antiphon_records ON seq = at ORDER BY depth"
+)
 
 _Place = tuple[str, str, str]
 
@@ -114,6 +121,11 @@ class PostgresRecords:
             *_place(tenant, kind, id),
         )
         return None if row is None else record_from(self._cipher, tuple(row))[1]
+
+    async def lineage(self, tenant: str, id: str, *, limit: int) -> Sequence[Record]:
+        place = _place(tenant, "response", id)
+        rows = await self._postgres.fetch(_LINEAGE, *place, limit - 1) if limit > 0 else ()
+        return [record_from(self._cipher, tuple(row))[1] for row in rows]
 
     async def delete(self, tenant: str, kind: Kind, id: str) -> bool:
         gone = await self._postgres.fetchrow(

@@ -42,6 +42,13 @@ _UPDATE: Final = (
     " used = max(used, ?) WHERE seq = ?"
 )
 _FIND: Final = "SELECT seq, status FROM records WHERE tenant = ? AND kind = ? AND id = ?"
+_LINEAGE: Final = (
+    "WITH RECURSIVE line (at, before, depth) AS ("  # noqa: S608 - names of columns
+    "SELECT seq, parent, 0 FROM records WHERE tenant = ? AND kind = ? AND id = ?"
+    " UNION ALL SELECT r.seq, r.parent, depth + 1 FROM line JOIN records AS r"
+    " ON r.tenant = ? AND r.kind = 'response' AND r.id = line.before WHERE depth < ?)"
+    f" SELECT {COLUMNS} FROM line JOIN records ON seq = at ORDER BY depth"
+)
 
 _Place = tuple[str, str, str]
 
@@ -101,6 +108,14 @@ class SqliteRecords:
 
         place = _place(tenant, kind, id)
         return await self._database.read(read)
+
+    async def lineage(self, tenant: str, id: str, *, limit: int) -> Sequence[Record]:
+        def read(db: sqlite3.Connection) -> Sequence[Record]:
+            rows = db.execute(_LINEAGE, (*place, place[0], limit - 1))
+            return [record_from(self._cipher, row)[1] for row in rows]
+
+        place = _place(tenant, "response", id)
+        return await self._database.read(read) if limit > 0 else ()
 
     async def delete(self, tenant: str, kind: Kind, id: str) -> bool:
         def write(db: sqlite3.Connection) -> bool:

@@ -1,0 +1,1 @@
+"""Tools that the model may call: in the workspace, the shell, the browser, python, over MCP."""
