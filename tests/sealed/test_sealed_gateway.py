@@ -14,6 +14,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from tests.gateway.governing import add_key, with_keys
 from tests.gateway.serving import WAIT, Gate, Gateway, StepEngine, final
+from tests.relay.relaying import Relay
 
 from antiphon.seal import (
     Client,
@@ -150,6 +151,16 @@ def test_closing_a_stream_ends_the_turn(tmp_path: Path, how: str) -> None:
                 next(iter(stream))
                 stream.close()
                 assert engine.ended.acquire(timeout=WAIT)
+
+
+def test_a_relay_forwards_what_it_cannot_read_and_the_keys(gateway: Gateway) -> None:
+    with (
+        Relay(url_of(gateway)) as relay,
+        openai_for(gateway, via=f"http://127.0.0.1:{relay.port}") as client,
+    ):
+        stream = client.chat.completions.create(model="m", messages=HELLO, stream=True)
+        text = "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
+    assert text == "naïve 🎉 answer"
 
 
 def test_a_copy_of_a_request_is_refused(gateway: Gateway) -> None:

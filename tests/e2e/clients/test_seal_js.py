@@ -1,4 +1,4 @@
-"""clients/seal-js, the module for browsers and Node: in Node, and in Chromium on the example page."""
+"""clients/seal-js, the module for browsers and Node: in Node, and in Chromium on its page."""
 
 from __future__ import annotations
 
