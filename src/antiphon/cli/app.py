@@ -41,10 +41,10 @@ COMMANDS: Final = {
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
     "keys": LazyCommand(
-        "antiphon.cli.keys:keys", "Make, list and revoke API keys, and the keys of seals."
+        "antiphon.cli.keys:keys", "Make, list and revoke API keys; manage those of seals."
     ),
     "relay": LazyCommand(
-        "antiphon.cli.relay:relay", "Forward sealed requests to a gateway, knowing no keys."
+        "antiphon.cli.relay:relay", "Forward sealed requests to one gateway, and nothing else."
     ),
     "seal": LazyCommand("antiphon.cli.seal:seal", "Talk to a gateway sealed, and know its key."),
     "store": LazyCommand(

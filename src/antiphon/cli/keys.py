@@ -22,7 +22,7 @@ __all__ = ["keys"]
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke API keys; "seal" has the keys of sealed transport.
+    """Make, list and revoke API keys; manage those of seals.
 
     Only hashes are kept: a key is shown once, when it is made. A server that runs takes changes
     over within a second.
