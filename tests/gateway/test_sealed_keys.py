@@ -337,6 +337,41 @@ def test_serve_seal_says_the_fingerprint_in_its_first_lines_and_takes_a_rotation
     assert configs[0].fingerprint in checked.stdout + checked.stderr
 
 
+def test_only_so_many_requests_are_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from antiphon.gateway.sealed import transport
+
+    monkeypatch.setattr(transport, "MAX_REMEMBERED", 2)
+    clock = Clock()
+    with answering(settings=sealing(tmp_path), clock=clock) as gateway:
+        config = only_key(gateway)
+        request = message("/v1/models", date=clock.now().timestamp())
+        assert [ask(gateway.port, config, request).inner.status for _ in range(2)] == [200, 200]
+        body, _ = seal_chunks(config, request)
+        full = post(gateway.port, body)
+        assert full.status == 503
+        assert full.headers["retry-after"] == "1"
+        clock.time += 420
+        assert post(gateway.port, body).status == 200
+
+
+def test_workers_of_one_server_share_keys_and_refuse_the_same_copy(tmp_path: Path) -> None:
+    file = tmp_path / "ohttp-keys.json"
+    more = ["--workers", "2", "--seal-keys-file", str(file)]
+    more += ["--store-url", f"sqlite:{tmp_path}/a.db"]
+    more += ["--store-seal-file", str(tmp_path / "seal.json")]
+    with serving(tmp_path, "--seal", "--engine", "scripted", *more) as server:
+        port = int(server.url.rpartition(":")[2])
+        (config,) = keys_of(port)
+        assert "".join(server.log).count(config.fingerprint) == 1
+        for _ in range(4):
+            body, _ = seal_chunks(config, message("/v1/models"))
+            statuses = [post(port, body).status for _ in range(6)]
+            assert statuses == [200] + [400] * 5
+    assert fingerprints(tmp_path) == [config.fingerprint]
+
+
 def test_the_settings_name_what_a_key_may_be() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"seal": {"kems": ["rsa"]}}, Settings)

@@ -169,12 +169,9 @@ def _check_seal(settings: Settings) -> list[str]:
     if not (settings.seal.enabled or settings.seal.required):
         return []
     from antiphon.gateway.sealed.keyfile import SealKeyFile, seal_key_path
-    from antiphon.seal import Padding
+    from antiphon.gateway.sealed.transport import padding_of
 
-    try:
-        Padding.parse(settings.seal.padding)
-    except ValueError as error:
-        raise CommandLineError(f"seal.padding: {error}") from error
+    padding_of(settings)
     file = SealKeyFile(seal_key_path(settings.seal.keys_file, os.environ))
     keys = file.load()
     if not keys:

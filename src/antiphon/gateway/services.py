@@ -179,8 +179,12 @@ class Services:
 
     async def _apply(self, settings: Settings) -> None:
         if self.sealed is not None:
+            from antiphon.gateway.sealed.transport import padding_of
+
+            padding_of(settings)  # Refused before anything has changed.
+        await self.catalog.reload(settings)
+        if self.sealed is not None:
             self.sealed.configure(settings)
             self.sealed.look()
-        await self.catalog.reload(settings)
         self.settings = settings
         self._runners.clear()

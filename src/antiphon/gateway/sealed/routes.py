@@ -136,6 +136,14 @@ class SealedRoute:
 
     async def _claim(self, opened: Opened, context: RequestContext) -> None:
         """Raises OpenError for a copy; StoreError if that cannot be told."""
+        if not self._transport.remember_one():
+            raise ApiError(
+                "too many sealed requests at a time to remember them all",
+                status=503,
+                type="server_error",
+                code="overloaded",
+                retry_after=1.0,
+            )
         ttl = self._transport.window.remember
         if not await self._store.claim(REPLAY_SPACE, opened.replay_nonce, ttl=ttl):
             context.error = "seal_replayed"

@@ -16,12 +16,24 @@ from antiphon.gateway.sealed.keyfile import SealKeyFile
 from antiphon.seal import Keyring, Padding, ReplayWindow
 from antiphon.settings.model import SealSettings, Settings
 
-__all__ = ["CHECK_SECONDS", "SealedTransport"]
+__all__ = ["CHECK_SECONDS", "MAX_REMEMBERED", "SealedTransport", "padding_of"]
 
 CHECK_SECONDS: Final = 1.0
 """How often the file of keys is looked at, at most."""
 
+MAX_REMEMBERED: Final = 1_000_000
+"""Requests that one process lets be remembered against copies in the time of the window."""
+
 _log = logging.getLogger(__name__)
+
+
+def padding_of(settings: Settings) -> Padding:
+    """What ``seal.padding`` says. Raises SettingsError."""
+    try:
+        return Padding.parse(settings.seal.padding)
+    except ValueError as error:
+        shown = settings.seal.padding[:80]
+        raise SettingsError(f"seal.padding: {error}, not {shown!r}") from None
 
 
 class SealedTransport:
@@ -46,16 +58,13 @@ class SealedTransport:
         self._stamp = file.stamp()
         self._ring = Keyring(file.load())
         self._checked = clock()
+        self._room, self._since = float(MAX_REMEMBERED), clock()
         self.pending = 0
         """Bytes of requests that are being read."""
 
     def configure(self, settings: Settings) -> None:
         """Take new settings over. Raises SettingsError, and then leaves everything as it was."""
-        seal = settings.seal
-        try:
-            padding = Padding.parse(seal.padding)
-        except ValueError as error:
-            raise SettingsError(f"seal.padding: {error}, not {seal.padding[:80]!r}") from None
+        seal, padding = settings.seal, padding_of(settings)
         self.settings: SealSettings = seal
         self.body_bytes = settings.server.body_bytes
         """Of the content inside."""
@@ -64,6 +73,17 @@ class SealedTransport:
         self.window = ReplayWindow(
             age=seal.replay_seconds, skew=seal.skew_seconds, require_date=seal.require_date
         )
+
+    def remember_one(self) -> bool:
+        """Whether one more request may be remembered; what is remembered is bounded by this."""
+        now = self._clock()
+        refilled = (now - self._since) * MAX_REMEMBERED / self.window.remember
+        self._room = min(float(MAX_REMEMBERED), self._room + refilled)
+        self._since = now
+        if self._room < 1:
+            return False
+        self._room -= 1
+        return True
 
     @property
     def ring(self) -> Keyring:
