@@ -16,7 +16,7 @@ from starlette.types import Send
 
 from antiphon.api.chat.stream import KEEP_ALIVE, error_frames
 from antiphon.api.errors import ApiError
-from antiphon.gateway.http import BodyWriter
+from antiphon.gateway.context import DirectBody
 
 __all__ = ["PAUSE_SECONDS", "STALL_SECONDS", "YIELD_SECONDS", "EventStream"]
 
@@ -47,7 +47,7 @@ class EventStream:
         self,
         send: Send,
         *,
-        direct: BodyWriter | None = None,
+        direct: DirectBody | None = None,
         keepalive_seconds: float,
         on_stall: Callable[[], None],
         on_begin: Callable[[], None] | None = None,

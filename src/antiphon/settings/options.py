@@ -31,6 +31,7 @@ SHORT_FLAGS: Final = {
     "host": "server.host",
     "port": "server.port",
     "reasoning-events": "responses.reasoning_events",
+    "seal": "seal.enabled",
     "trace": "log.trace",
     "workers": "server.workers",
 }
