@@ -1,6 +1,8 @@
 """One turn's events → the agent's, and what the turn came to: words, calls, an answer.
 
-Pure and synchronous. What the turn engine keeps as a thought because no such tool is offered is a
+Pure and synchronous. A control token among words, which the parser keeps, is left out here: a piece
+that is just its name is the token itself, as ordinary text that spells it comes in several. What
+the turn engine keeps as a thought because no such tool is offered is a
 call here: the model is told so, instead of being left to think that it was made.
 """
 
@@ -41,6 +43,7 @@ from antiphon.codec.arguments import Arguments
 from antiphon.errors import MessageError
 from antiphon.model.message import CONSTRAIN_JSON, Message
 from antiphon.model.validate import check_message
+from antiphon.vocab.control import CONTROL_IDS
 
 __all__ = ["Call", "TurnReading"]
 
@@ -77,6 +80,8 @@ class _Part(msgspec.Struct, kw_only=True):
     complete: bool = True
     arguments: Arguments | None = None
     pieces: list[str] = msgspec.field(default_factory=list)
+    marked: bool = False
+    """Whether control tokens were left out of it."""
 
 
 class TurnReading:
@@ -112,9 +117,14 @@ class TurnReading:
         """Take the turn's events."""
         for event in events:
             if isinstance(event, PartDelta):
-                if self._open is not None:
-                    self._open.pieces.append(event.text)
-                    out.append(_piece(self._open, event.text))
+                part = self._open
+                if part is None:
+                    continue
+                if part.kind != "call" and event.text in CONTROL_IDS:
+                    part.marked = True
+                    continue
+                part.pieces.append(event.text)
+                out.append(_piece(part, event.text))
             elif isinstance(event, PartStart):
                 self._start(event, out)
             elif isinstance(event, PartEnd):
@@ -158,6 +168,8 @@ class TurnReading:
         if part is None:
             return
         part.text, part.complete, part.arguments = event.text, event.complete, event.arguments
+        if part.marked:
+            part.text = "".join(part.pieces)
         part.pieces.clear()
         self._parts.append(part)
         out.append(PartEnded(part.number, part.kind, part.complete))
@@ -176,7 +188,8 @@ class TurnReading:
             elif part.unknown is not None and part.complete and not (answered and not called):
                 self._called_unknown(part, message)
             else:
-                self.entries.append(Entry(message))
+                said = spoken(part.kind, part.text) if part.marked else message
+                self.entries.append(Entry(said))
         if self.calls:
             self._withdraw_answers(out)
         out += [

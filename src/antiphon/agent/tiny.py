@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from antiphon.engines.tiny.weather import WEATHER
 from antiphon.tools.protocol import Emit, Need, ToolOutput
 
@@ -18,7 +16,8 @@ NOTE: Final = (
 )
 """What is said wherever the tiny model answers."""
 
-_WEATHER: Final = {"temperature": 20, "sunny": True}
+_WEATHER: Final = '{"temperature": 20, "sunny": true}'
+"""As in the model's training, to the space."""
 
 
 class TinyWeather:
@@ -33,7 +32,7 @@ class TinyWeather:
         return Need("always", f"make up the weather of {place}")
 
     async def call(self, arguments: Mapping[str, Any] | str, *, emit: Emit) -> ToolOutput:
-        return ToolOutput(msgspec.json.encode(_WEATHER).decode(), details={"made_up": True})
+        return ToolOutput(_WEATHER, details={"made_up": True})
 
     async def aclose(self) -> None:
         pass

@@ -195,7 +195,7 @@ class SessionLog:
 
 
 def left_of_turn(partial: Path, turns: int) -> list[Entry]:
-    """What the model had said of a turn that never ended, behind ``turns`` that did. Raises OSError."""
+    """What the model had said of a turn that did not end, behind ``turns`` that did: OSError."""
     parts: dict[int, tuple[Kind, list[str]]] = {}
     try:
         with partial.open("rb") as file:
