@@ -50,7 +50,7 @@ class FunctionTool:
         """`need` says what a call would do, where one word for all of them is not enough."""
         self._function = function
         self._need = need
-        self._name: str = name or getattr(function, "__name__", type(function).__name__)
+        self._name = str(name or getattr(function, "__name__", type(function).__name__))
         if len(self._name) > MAX_NAME_CHARS or not _NAME.fullmatch(self._name):
             raise ValueError(f"{self._name[:40]!r} is not a name for a tool; give it `name=`")
         self._signature = Signature(function)
@@ -109,9 +109,7 @@ def function_tool(
     need: Callable[[Mapping[str, Any]], Need] | None = None,
 ) -> FunctionTool:
     """A tool of `function`: schema from its hints, descriptions from its docstring."""
-    return FunctionTool(
-        function, name=name, description=description, approval=approval, need=need
-    )
+    return FunctionTool(function, name=name, description=description, approval=approval, need=need)
 
 
 def _output(result: Any) -> ToolOutput:
