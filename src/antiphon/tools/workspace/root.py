@@ -23,7 +23,7 @@ import msgspec
 
 from antiphon.tools.text import counted, one_line
 
-__all__ = ["Place", "Stamp", "Workspace", "WorkspaceError"]
+__all__ = ["MissingFolderError", "Place", "Stamp", "Workspace", "WorkspaceError", "is_protected"]
 
 MAX_PATH_CHARS: Final = 4096
 MAX_LINKS: Final = 40
@@ -41,6 +41,17 @@ PROTECTED: Final = frozenset({".git"})
 
 class WorkspaceError(Exception):
     """A path that cannot be used; the text is for the model."""
+
+
+class MissingFolderError(WorkspaceError):
+    """A folder on the way does not exist. ``path`` is the whole path, links resolved; ``folder``
+    the first folder that is missing.
+    """
+
+    def __init__(self, path: str, folder: str) -> None:
+        super().__init__(f"{one_line(path)}: no such file or folder")
+        self.path = path
+        self.folder = folder
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -67,7 +78,12 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def protected(self) -> bool:
-        return any(part.casefold() in PROTECTED for part in PurePosixPath(self.path).parts)
+        return is_protected(self.path)
+
+
+def is_protected(path: str) -> bool:
+    """Whether a resolved path is one that is never written."""
+    return any(part.casefold() in PROTECTED for part in PurePosixPath(path).parts)
 
 
 class Workspace:
@@ -100,6 +116,8 @@ class Workspace:
             names: list[str] = []
             last = self._walk(path, folders, names, make_folders=make_folders)
             where = "/".join([*names, last] if last != "." else names) or "."
+            while len(folders) > 1:
+                os.close(folders.pop(0))
             yield Place(folders[-1], last, where)
         except OSError as error:
             raise WorkspaceError(f"{one_line(path)}: {_said(error)}") from error
@@ -147,7 +165,7 @@ class Workspace:
     def check_writable(self, place: Place) -> os.stat_result | None:
         """Raise where no file may be written; else the status of the file that is there."""
         if place.protected:
-            raise WorkspaceError(f"{one_line(place.path)}: {'/'.join(PROTECTED)} is not written to")
+            raise WorkspaceError(f"{one_line(place.path)}: in .git nothing is written")
         if place.name == ".":
             raise WorkspaceError(f"{one_line(place.path)}: is a folder")
         status = self.status_at(place)
@@ -156,12 +174,11 @@ class Workspace:
             raise WorkspaceError(f"{one_line(place.path)}: {kind}")
         return status
 
-    def stage(self, place: Place, data: bytes) -> str:
-        """Write `data` beside the file, under a name of its own, with the file's mode and owner.
-
-        Gives that name, for `commit` or `discard`.
+    def stage(self, place: Place, data: bytes, *, like: os.stat_result | None = None) -> str:
+        """Write `data` beside the file, under a name of its own, with the mode and owner of the
+        file, or of ``like`` where there is none. Gives that name, for `commit` or `discard`.
         """
-        status = self.check_writable(place)
+        status = self.check_writable(place) or like
         name = f".{secrets.token_hex(8)}.antiphon"
         descriptor = os.open(name, _NEW, 0o666, dir_fd=place.folder)
         try:
@@ -183,12 +200,14 @@ class Workspace:
     def commit(self, place: Place, staged: str, *, expected: Stamp | None = None) -> None:
         """Put what was staged in the file's place. ``expected``: only if it is still that file."""
         if expected is not None:
-            status = self.status_at(place)
-            if status is None or Stamp.of(status) != expected:
-                raise WorkspaceError(
-                    f"{one_line(place.path)}: changed by somebody else meanwhile; read it again"
-                )
+            self._check_same(place, expected)
         os.replace(staged, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+
+    def delete_at(self, place: Place, *, expected: Stamp) -> None:
+        """Delete a file, if it is still that file."""
+        self.check_writable(place)
+        self._check_same(place, expected)
+        os.unlink(place.name, dir_fd=place.folder)
 
     def discard(self, place: Place, staged: str) -> None:
         """Take away what was staged."""
@@ -203,6 +222,13 @@ class Workspace:
         except BaseException:
             self.discard(place, staged)
             raise
+
+    def _check_same(self, place: Place, expected: Stamp) -> None:
+        status = self.status_at(place)
+        if status is None or Stamp.of(status) != expected:
+            raise WorkspaceError(
+                f"{one_line(place.path)}: changed by somebody else meanwhile; read it again"
+            )
 
     def _open_root(self) -> int:
         try:
@@ -244,8 +270,11 @@ class Workspace:
             try:
                 folder = os.open(part, _DIRECTORY, dir_fd=folders[-1])
             except FileNotFoundError:
-                if not make_folders or part.casefold() in PROTECTED:
+                if ".." in todo:
                     raise
+                if not make_folders or part.casefold() in PROTECTED:
+                    folder = "/".join([*names, part])
+                    raise MissingFolderError("/".join([folder, *todo]), folder) from None
                 self._make_folder(part, folders[-1])
                 folder = os.open(part, _DIRECTORY, dir_fd=folders[-1])
             folders.append(folder)
