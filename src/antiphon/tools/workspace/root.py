@@ -273,8 +273,8 @@ class Workspace:
                 if ".." in todo:
                     raise
                 if not make_folders or part.casefold() in PROTECTED:
-                    folder = "/".join([*names, part])
-                    raise MissingFolderError("/".join([folder, *todo]), folder) from None
+                    missing = "/".join([*names, part])
+                    raise MissingFolderError("/".join([missing, *todo]), missing) from None
                 self._make_folder(part, folders[-1])
                 folder = os.open(part, _DIRECTORY, dir_fd=folders[-1])
             folders.append(folder)
