@@ -43,7 +43,7 @@ class Given(NamedTuple):
     effort: str | None
     instructions: str | None
     tools: tuple[str, ...] | None
-    workspace: Path
+    workspace: Path | None
     yes: bool
     as_json: bool
     quiet: bool
@@ -84,13 +84,14 @@ class Given(NamedTuple):
 @click.option(
     "--tools",
     metavar="NAMES",
-    help="Which tools it may call, with commas; all, none. 'antiphon run --tools help' lists them.",
+    help="Which tools it may call, with commas; all; none. --tools help lists them.",
 )
 @click.option(
     "--workspace",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where its tools work. Default: the working directory.",
+    help="Where its tools work, and a word that they may. Tools that are named without it work in"
+    " the working directory.",
 )
 @click.option("--yes", is_flag=True, help="Make calls that a person would be asked about.")
 @click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Default: 50.")
@@ -155,10 +156,10 @@ def run(
       antiphon run --continue "And in London?"
     """
     if tools == "help":
-        from antiphon.agent.toolbox import described_tools
+        from antiphon.agent.toolbox import SHIPPED
 
-        for name, summary in described_tools():
-            click.echo(f"{name:16} {summary}")
+        for name, tool in SHIPPED.items():
+            click.echo(f"{name:12}  {tool.summary}")
         return
     if api and engine:
         raise CommandLineError("give --api or --engine, not both")
@@ -184,7 +185,7 @@ def run(
         effort=effort,
         instructions=_instructions(system),
         tools=None if tools is None else _names(tools),
-        workspace=(workspace or Path.cwd()).resolve(),
+        workspace=None if workspace is None else workspace.resolve(),
         yes=yes,
         as_json=as_json,
         quiet=quiet,

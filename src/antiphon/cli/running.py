@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 from antiphon.agent.agent import Agent
@@ -21,6 +22,7 @@ from antiphon.agent.model import AgentModel
 from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
 from antiphon.agent.sessions.log import SessionLog
 from antiphon.agent.tiny import NOTE, TinyWeather
+from antiphon.agent.toolbox import make_tools, usual_tools
 from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run import EXIT_CODES, REFUSED, Given
@@ -53,11 +55,12 @@ def work(given: Given) -> int:
 async def _work(given: Given, view: RunView) -> RunEnded:
     settings = given.settings
     async with AsyncExitStack() as stack:
-        saved, log = _session(given, stack)
+        folder = given.workspace or Path.cwd().resolve()
+        saved, log = _session(given, folder, stack)
         if given.text is None and saved is not None and not saved.entries:
             raise CommandLineError(f"the session {saved.id} is empty; what is the question?")
         model = await stack.enter_async_context(_model(given, view))
-        tools = _tools(given, model, view)
+        tools = _tools(given, folder, model, view)
         for tool in tools:
             stack.push_async_callback(tool.aclose)
         date = None
@@ -104,7 +107,9 @@ def _instructions(given: Given, saved: Saved | None) -> str | None:
     return saved.setup.instructions if saved is not None else given.settings.agent.instructions
 
 
-def _session(given: Given, stack: AsyncExitStack) -> tuple[Saved | None, SessionLog | None]:
+def _session(
+    given: Given, place: Path, stack: AsyncExitStack
+) -> tuple[Saved | None, SessionLog | None]:
     """The session to go on with, and where to write. Raises StoreError, CommandLineError."""
     if not (given.save or given.latest or given.resume):
         return None, None
@@ -114,14 +119,14 @@ def _session(given: Given, stack: AsyncExitStack) -> tuple[Saved | None, Session
     )
     saved: Saved | None = None
     if given.latest or given.resume:
-        id = given.resume or folder.latest(str(given.workspace))
+        id = given.resume or folder.latest(str(place))
         if id is None:
             raise CommandLineError(
-                f"no session was begun in {given.workspace}; 'antiphon sessions list' shows all"
+                f"no session was begun in {place}; 'antiphon sessions list' shows all"
             )
         saved, log = folder.resume(id)
     else:
-        log = folder.begin(str(given.workspace))
+        log = folder.begin(str(place))
     stack.callback(log.close)
     return saved, log
 
@@ -135,13 +140,13 @@ def _model(given: Given, view: RunView) -> AbstractAsyncContextManager[AgentMode
     return open_engine(settings, name, new_id=_call_id, progress=view.progress)
 
 
-def _tools(given: Given, model: AgentModel, view: RunView) -> Sequence[Tool]:
+def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Sequence[Tool]:
     """The tools that are wanted, if the model can call them. Raises CommandLineError."""
-    from antiphon.agent.toolbox import make_tools
-
     wanted = given.tools
     if not model.tiny:
-        return make_tools(wanted, given.workspace, given.settings)
+        if wanted is None:
+            wanted = usual_tools(workspace=given.workspace is not None)
+        return make_tools(wanted, place)
     weather = TinyWeather()
     if wanted is not None and set(wanted) - {weather.name, "all", "none"}:
         raise CommandLineError(f"--tools: {model.name} can call {weather.name} only")
