@@ -27,7 +27,7 @@ from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run import EXIT_CODES, REFUSED, Given
 from antiphon.cli.run_view import JsonView, RunView, TextView
-from antiphon.errors import MissingExtraError
+from antiphon.errors import MissingExtraError, SettingsError
 from antiphon.tools.protocol import Tool
 
 __all__ = ["work"]
@@ -146,7 +146,10 @@ def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Seque
     if not model.tiny:
         if wanted is None:
             wanted = usual_tools(workspace=given.workspace is not None)
-        return make_tools(wanted, place)
+        try:
+            return make_tools(wanted, place)
+        except SettingsError as error:
+            raise CommandLineError(str(error)) from error
     weather = TinyWeather()
     if wanted is not None and set(wanted) - {weather.name, "all", "none"}:
         raise CommandLineError(f"--tools: {model.name} can call {weather.name} only")
