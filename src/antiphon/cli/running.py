@@ -27,6 +27,7 @@ from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run import EXIT_CODES, REFUSED, Given
 from antiphon.cli.run_view import JsonView, RunView, TextView
+from antiphon.cli.serve_view import MAKESHIFT
 from antiphon.errors import MissingExtraError, SettingsError
 from antiphon.tools.protocol import Tool
 
@@ -153,5 +154,8 @@ def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Seque
     weather = TinyWeather()
     if wanted is not None and set(wanted) - {weather.name, "all", "none"}:
         raise CommandLineError(f"--tools: {model.name} can call {weather.name} only")
+    settings = given.settings
+    if not (settings.engine or settings.model or settings.engines):
+        view.note(MAKESHIFT)
     view.note(f"{model.name}: {NOTE}")
     return () if wanted is not None and "none" in wanted else (weather,)
