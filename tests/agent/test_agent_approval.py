@@ -58,6 +58,21 @@ def test_of_two_words_on_one_tool_the_stricter_holds_and_its_name_is_stronger_th
     assert held == {"a": "always", "b": "ask", "c": "never", "d": "always"}
 
 
+def test_never_asking_makes_what_would_be_asked_about_and_refuses_the_rest() -> None:
+    for settings in (
+        AgentSettings(ask=("a",), never=("b",)),
+        AgentSettings(never=("*", "b"), ask=("a",)),
+    ):
+        policy = Policy.of(settings)
+        policy.never_ask()
+        held = {name: policy.decide(name, Need("ask", "")) for name in "abc"}
+        assert held == {
+            "a": "always",
+            "b": "never",
+            "c": "never" if "*" in settings.never else "always",
+        }
+
+
 def test_a_call_is_made_when_a_person_agrees() -> None:
     person = Person(Decision(allowed=True))
     tool = Made(approval="ask")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import msgspec
@@ -310,6 +311,28 @@ def test_a_call_cut_off_by_the_limit_is_not_made() -> None:
     assert end.reason == "length"
     assert tool.calls == []
     assert said(agent)[-1][1] == "The call was interrupted before it had a result."
+
+
+def test_a_dialogue_can_be_prepared_before_the_first_question() -> None:
+    agent = agent_of(OSLO, RAIN, tools=[Made()])
+
+    async def both() -> RunEnded:
+        await agent.dialogue.prepare()
+        return await agent.run("How is it?", lambda event: None)
+
+    assert asyncio.run(both()).reason == "answer"
+
+
+def test_without_what_checks_arguments_the_run_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    tool = Made()
+    agent = agent_of(OSLO, RAIN, tools=[tool])
+    asyncio.run(agent.dialogue.prepare())
+    end, _ = ran(agent)
+    assert (end.reason, tool.calls) == ("error", [])
+    assert "pip install 'antiphon[agent]'" in end.detail
 
 
 def test_a_result_is_cut_in_its_middle() -> None:

@@ -50,6 +50,7 @@ class Given(NamedTuple):
     save: bool
     latest: bool
     resume: str | None
+    files: Path | None
 
 
 @click.command(
@@ -104,6 +105,12 @@ class Given(NamedTuple):
 @click.option("--save", is_flag=True, help="Keep the session.")
 @click.option("--continue", "latest", is_flag=True, help="Go on with the folder's last session.")
 @click.option("--resume", metavar="ID", help="Go on with this session.")
+@click.option(
+    "--files",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep files that tools make, such as plots, here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Only the answer, and what went wrong.")
 @click.option(
@@ -136,6 +143,7 @@ def run(
     save: bool,
     latest: bool,
     resume: str | None,
+    files: Path | None,
     as_json: bool,
     quiet: bool,
     config: Path | None,
@@ -192,6 +200,7 @@ def run(
         save=save,
         latest=latest,
         resume=resume,
+        files=files,
     )
     from antiphon.cli.running import work
 
