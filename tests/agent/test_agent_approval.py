@@ -12,7 +12,7 @@ from tests.agent.agenting import CALL, OSLO, RAIN, Made, agent_of, of, ran
 from antiphon.agent.approval import Decision, Policy
 from antiphon.agent.events import ApprovalAsked, ApprovalGiven, RunEnded, ToolEnded
 from antiphon.settings.model import AgentSettings
-from antiphon.tools.protocol import Approval, Need
+from antiphon.tools.protocol import Approval, Emit, Need
 
 BOTH = CALL + '{"city":"Oslo"}{"city":"Rome"}<|call|>'
 
@@ -124,13 +124,23 @@ def test_people_are_asked_about_one_call_after_the_other() -> None:
         asking -= 1
         return Decision(allowed=True)
 
-    tool = Made(approval="ask")
-    end, events = ran(agent_of(BOTH, RAIN, tools=[tool], ask=one_at_a_time))
-    assert end.calls == 2
-    assert [a.arguments for a in of(events, ApprovalAsked)] == [
-        '{"city":"Oslo"}',
-        '{"city":"Rome"}',
-    ]
+    header = "<|channel|>commentary to=functions.note <|constrain|>json<|message|>"
+    two = f"{header}one<|end|><|start|>assistant{header}two<|call|>"
+    tool = Made("note", parameters=None, approval="ask")
+    end, events = ran(agent_of(two, RAIN, tools=[tool], ask=one_at_a_time))
+    assert (end.reason, end.calls) == ("answer", 2)
+    assert [asked.arguments for asked in of(events, ApprovalAsked)] == ["one", "two"]
+
+
+def test_after_a_question_the_time_goes_on() -> None:
+    async def hangs(given: object, emit: Emit) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    person = Person(Decision(allowed=True))
+    tool = Made(does=hangs, approval="ask")
+    end, _ = ran(agent_of(OSLO, RAIN, tools=[tool], ask=person, seconds=0.2))
+    assert end.reason == "time"
 
 
 def test_always_is_remembered_also_for_calls_that_wait_already() -> None:

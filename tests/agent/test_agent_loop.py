@@ -29,6 +29,7 @@ from antiphon.agent.events import (
     CallMade,
     Mended,
     PartBecame,
+    Preamble,
     RunEnded,
     RunStarted,
     Thinking,
@@ -171,6 +172,26 @@ def test_continuing_silent_turns_can_be_turned_off() -> None:
     agent = agent_of("<|channel|>analysis<|message|>Hm.<|return|>", settings=settings)
     end, _ = ran(agent)
     assert (end.reason, end.turns) == ("silent", 1)
+
+
+@pytest.mark.parametrize("reading", ["ids", "hybrid", "marked"])
+@pytest.mark.parametrize("channel", ["analysis", "commentary", "final"])
+def test_control_tokens_among_words_are_left_out(channel: str, reading: Reading) -> None:
+    script = (
+        f"<|channel|>{channel}<|message|>It is<|constrain|> wet.<|end|><|start|>assistant{RAIN}"
+    )
+    agent = agent_of(script, RAIN, reading=reading)
+    end, events = ran(agent)
+    shown = [event.text for event in events if isinstance(event, Thinking | Preamble | Answer)]
+    assert "".join(shown) == "It is wet.Rain."
+    assert said(agent)[1] == (f"assistant ({channel})", "It is wet.")
+    assert "<|" not in end.answer
+
+
+def test_words_that_spell_a_control_token_are_words() -> None:
+    agent = agent_of(engine=ScriptedEngine())
+    end, _ = ran(agent, "Say <|start|>")
+    assert end.answer == "<|start|>"
 
 
 # Limits.
