@@ -144,7 +144,8 @@ def test_only_the_folder_and_scratch_can_be_written_to(who, folder):
         folder,
         f"for f in /x /usr/x /etc/x /etc/passwd /dev/x /proc/x /bin/x /usr/bin/env; do"
         " (echo x >> $f) 2>/dev/null && echo WROTE $f; done;"
-        f" echo x > {folder.parent}/secret; echo a > /tmp/a && echo b > /dev/shm/b && echo c > c && cat /tmp/a /dev/shm/b c",
+        f" echo x > {folder.parent}/secret; echo a > /tmp/a && echo b > /dev/shm/b && echo c > c"
+        " && cat /tmp/a /dev/shm/b c",
     )
     assert done.output == "a\nb\nc\n"
     assert (folder / "c").read_text() == "c\n"
@@ -364,8 +365,9 @@ def test_a_process_that_takes_all_memory_is_held(who, cgroups):
 
 @pytest.mark.parametrize("cgroups", [True, False])
 def test_many_processes_that_take_memory_together_are_held(who, cgroups):
-    script = "for i in 1 2 3 4 5 6 7 8; do tail -c 60000000 /dev/zero | tail & done; wait"
-    done = inside(who, None, script.replace("/dev/zero", "<(yes)"), cgroups=cgroups, wall_s=15)
+    one = "import signal; x = b'x' * 60000000; signal.pause()"
+    script = f'for i in 1 2 3 4 5 6; do python3 -c "{one}" & done; wait'
+    done = inside(who, None, script, cgroups=cgroups)
     assert done.ended == "memory"
 
 

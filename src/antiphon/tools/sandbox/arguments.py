@@ -46,6 +46,10 @@ _ENVIRONMENT: Final = {
     "GIT_PAGER": "cat",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
+    # Whoever owns the folder, nothing that its configuration may name can do more than we let it.
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "safe.directory",
+    "GIT_CONFIG_VALUE_0": "*",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 

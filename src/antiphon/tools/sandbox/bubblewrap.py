@@ -1,7 +1,7 @@
 """The sandbox: bubblewrap with namespaces of its own for everything, and limits for the whole tree.
 
-A command sees ``/usr`` and the folders it is given, read-only but for those that it may write to; no
-network, no other process, no other user, no environment of ours. It never runs as root (see
+A command sees ``/usr`` and the folders it is given, read-only but for those that it may write to;
+no network, no other process, no other user, no environment of ours. It never runs as root (see
 `identity.py`); limits hold for everything that it starts together (`cgroup.py`, else `watch.py`);
 when it ends, or we do, all of that ends.
 """
@@ -223,7 +223,7 @@ class Bubblewrap:
             if folder.writable and str(folder.path) in FORBIDDEN:
                 raise SandboxError(f"{folder.path} is not handed in to be written to")
         try:
-            who = identity(writable)
+            who = identity(writable, [folder.path for folder in self.folders])
         except OSError as error:
             raise SandboxError(f"{error.filename}: {error.strerror}") from error
         if isinstance(who, str):
