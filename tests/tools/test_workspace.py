@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from antiphon.tools.protocol import ToolOutput
-from antiphon.tools.workspace import Workspace, WorkspaceError, workspace_tools
+from antiphon.tools.workspace import Workspace, workspace_tools
 from antiphon.tools.workspace import files as limits
 from antiphon.tools.workspace import search as search_limits
 

@@ -98,7 +98,6 @@ def _version_2(parent: Path, memory_bytes: int, processes: int) -> Path | None:
 
 
 def _version_1(memory: Path, pids: Path, memory_bytes: int, processes: int) -> Cgroup | None:
-    made = Cgroup([])
     folders: list[Path] = []
     try:
         for parent, name, value in (
@@ -116,8 +115,7 @@ def _version_1(memory: Path, pids: Path, memory_bytes: int, processes: int) -> C
         return None
     with suppress(OSError):
         (folders[0] / "memory.memsw.limit_in_bytes").write_text(str(memory_bytes))
-    made = Cgroup(folders)
-    return made
+    return Cgroup(folders)
 
 
 def _make(parent: Path) -> Path | None:
@@ -157,7 +155,7 @@ def _own() -> dict[str, Path]:
             if controller in mounts:
                 root, mount = mounts[controller]
                 inside = os.path.relpath(path, root) if path.startswith(root) else "."
-                found[controller] = Path(os.path.normpath(os.path.join(mount, inside)))
+                found[controller] = Path(os.path.normpath(f"{mount}/{inside}"))
     return found
 
 

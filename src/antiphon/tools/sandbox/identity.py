@@ -1,8 +1,8 @@
 """Who a command in the sandbox runs as: never root.
 
 A plain user's commands run as that user. Root drops to somebody else before bubblewrap starts, for
-neither limits on processes nor file permissions hold root back: to the owner of the folder that the
-command may write to, else to a uid of its own that nobody has.
+neither limits on processes nor file permissions hold root back: to the owner of the folder that is
+handed in, else to a uid of its own that nobody has.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ def own_uid() -> int:
     return _FIRST_UID + os.getpid() % _UIDS
 
 
-def identity(writable: Sequence[Path]) -> Identity | str:
-    """Whom to run as, given the folders to be written to; or why it is not possible."""
+def identity(writable: Sequence[Path], readable: Sequence[Path] = ()) -> Identity | str:
+    """Whom to run as, given the folders that are handed in; or why it is not possible."""
     uid = os.geteuid()
     if uid != 0:
         return Identity(uid, os.getegid(), change=False)
     owners = {(status.st_uid, status.st_gid) for status in map(os.stat, writable)}
-    if not owners:
+    if not writable:
+        owners = {(status.st_uid, status.st_gid) for status in map(os.stat, readable)}
+        owners = {(uid, gid) for uid, gid in owners if uid != 0}
+    if not owners or (not writable and len(owners) > 1):
         return Identity(own_uid(), own_uid(), change=True)
     roots = [str(folder) for folder in writable if folder.stat().st_uid == 0]
     if roots:

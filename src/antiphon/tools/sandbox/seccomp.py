@@ -29,7 +29,7 @@ _NUMBER, _ARCH, _FIRST, _SECOND = 0, 4, 16, 24
 """Offsets in struct seccomp_data; the low halves of arguments, little-endian."""
 
 _FAMILIES: Final = (1, 2, 10)
-"""AF_UNIX, AF_INET, AF_INET6. Not AF_VSOCK: it reaches a virtual machine's host past any namespace."""
+"""AF_UNIX, AF_INET, AF_INET6. Not AF_VSOCK: it reaches a machine's host past any namespace."""
 _TIOCSTI: Final = 0x5412
 _TIOCLINUX: Final = 0x541C
 
@@ -125,7 +125,9 @@ def filter_program(machine: str | None = None) -> bytes | None:
     for numbers in _REFUSED.values():
         if numbers[column] >= 0:
             code += [_step(_EQUAL, numbers[column], no=1), _step(_RETURN, _ERRNO | _EPERM)]
-    families = [_step(_EQUAL, family, yes=len(_FAMILIES) - at) for at, family in enumerate(_FAMILIES)]
+    families = [
+        _step(_EQUAL, family, yes=len(_FAMILIES) - at) for at, family in enumerate(_FAMILIES)
+    ]
     code += [
         _step(_EQUAL, socket, no=len(families) + 3),
         _step(_LOAD, _FIRST),
