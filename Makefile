@@ -16,6 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 NEEDS := pyproject.toml constraints.txt src/antiphon/__init__.py
 CLIENTS := tests/e2e/requirements-clients.txt tests/e2e/node/package.json \
 	tests/e2e/node/package-lock.json
+SEAL_JS := $(wildcard clients/seal-js/*.json clients/seal-js/src/*.ts)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-codec test-clients test-engines soak check format docs bench fuzz clean
@@ -35,7 +36,7 @@ test-slow: $(VENV)/.dev ## Run the long tests: wide differential runs, real engi
 test-codec: $(VENV)/.dev ## Run the codec's tests alone, as CI does on further Pythons
 	$(BIN)/python -m pytest -n $(JOBS) tests/codec tests/model tests/vocab tests/net $(ARGS)
 
-test-clients: $(VENV)/.dev $(VENV)/.clients ## Run Python and Node clients against the gateway
+test-clients: $(VENV)/.dev $(VENV)/.clients $(VENV)/.seal-js ## Run Python and Node clients against the gateway
 	ANTIPHON_COMMAND="$(abspath $(BIN))/python -m antiphon.cli" \
 		$(VENV)/clients/bin/python -m pytest -m clients --confcutdir=tests/e2e/clients \
 		tests/e2e/clients $(ARGS)
@@ -64,18 +65,19 @@ docs: $(VENV)/.dev ## Write the generated parts of the documentation
 	$(BIN)/python tools/docs/state_diagram.py
 	$(BIN)/python tools/docs/settings.py
 
-bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/RESULTS.md (30 min)
+bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/RESULTS.md (35 min)
 	$(BIN)/python benchmarks/codec.py --write
 	$(BIN)/python benchmarks/gateway.py --write --litellm $(VENV)/litellm/bin/litellm
 	$(BIN)/python benchmarks/responses.py --write
 	$(BIN)/python benchmarks/store.py --write
+	$(BIN)/python benchmarks/seal.py --write
 	$(BIN)/python tools/docs/figures.py
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)
 	$(BIN)/python fuzz/parse.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) tests/e2e/node/node_modules build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) tests/e2e/node/node_modules clients/seal-js/node_modules clients/seal-js/dist build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -102,6 +104,12 @@ $(VENV)/.clients: $(CLIENTS) | $(VENV)/bin/python
 	$(VENV)/clients/bin/python -m pip --disable-pip-version-check --quiet install \
 		--requirement tests/e2e/requirements-clients.txt
 	cd tests/e2e/node && npm install --no-save --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The module for browsers and Node; installing it builds it.
+$(VENV)/.seal-js: $(SEAL_JS) | $(VENV)/bin/python
+	@command -v npm > /dev/null || { echo "make test-clients needs Node 18 or newer with npm"; exit 1; }
+	cd clients/seal-js && npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(VENV)/.engines: tests/engines/requirements-engines.txt | $(VENV)/bin/python

@@ -77,13 +77,15 @@ class Stage:
             yield
 
     @contextlib.contextmanager
-    def gateway(self, lag: Path | None = None, *, store: str = "") -> Iterator[tuple[Child, int]]:
-        """``store``: its file; without one, a new one."""
+    def gateway(
+        self, lag: Path | None = None, *, store: str = "", more: Sequence[str] = ()
+    ) -> Iterator[tuple[Child, int]]:
+        """``store``: its file; without one, a new one. ``more``: arguments."""
         file = store or f"{self.folder}/store-{time.monotonic_ns()}.db"
         serve = [
             "serve", "--engine", f"http://127.0.0.1:{self.upstream_port}", "--port", "0",
             "--set", "limits.concurrent=512", "--set", f"store.url=sqlite:{file}",
-            "--set", f"store.seal_file={self.folder}/seal.json",
+            "--set", f"store.seal_file={self.folder}/seal.json", *more,
         ]  # fmt: skip
         what = ["lag", str(lag), "--"] if lag is not None else ["plain", "--"]
         command = [sys.executable, str(HERE / "gateway_child.py"), *what, *serve]

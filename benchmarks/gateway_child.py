@@ -1,7 +1,7 @@
 """A process under measurement: pinned, watched from /proc, its event loop timed from inside.
 
     python benchmarks/gateway_child.py plain -- serve --engine URL --port 0        the gateway
-    python benchmarks/gateway_child.py lag FILE -- serve --engine URL --port 0     the gateway, timed
+    python benchmarks/gateway_child.py lag FILE -- serve --engine URL --port 0     and timed
     python benchmarks/gateway_child.py idle FILE                                   a control loop
 
 What is timed writes to FILE how late (seconds) a timer of 5 ms fired, each time, once it is told

@@ -11,6 +11,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CODEC = BENCHMARKS / "codec.py"
 GATEWAY = BENCHMARKS / "gateway.py"
+SEAL = BENCHMARKS / "seal.py"
 RESPONSES = BENCHMARKS / "responses.py"
 
 
@@ -67,6 +68,21 @@ def test_the_gateway_carries_every_token_of_two_hundred_streams_as_an_event_of_i
 
 def test_the_gateways_results_are_written_only_from_a_full_run() -> None:
     done = run("--write", "--quick", script=GATEWAY)
+    assert done.returncode == 2
+    assert "needs every row" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
+def test_sealed_streams_are_measured_against_plain_ones() -> None:
+    done = run("--quick", script=SEAL)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
+    assert len(rows) == 3, done.stdout
+
+
+def test_the_seals_results_are_written_only_from_a_full_run() -> None:
+    done = run("--write", "--quick", script=SEAL)
     assert done.returncode == 2
     assert "needs every row" in done.stderr
 

@@ -116,9 +116,8 @@ def test_shell_examples_name_things_that_exist(page: Path) -> None:
                 assert set(targets) <= make_targets(), line
             elif words[:1] == ["antiphon"]:
                 command = app.COMMANDS[words[1]].load()
-                subcommands = getattr(command, "commands", {})
-                if words[2:] and words[2] in subcommands:
-                    command = subcommands[words[2]]
+                for word in words[2:]:
+                    command = getattr(command, "commands", {}).get(word, command)
                 options = {name for p in command.params for name in p.opts} | {"-h", "--help"}
                 assert {w.partition("=")[0] for w in words[2:] if w[:1] == "-" != w} <= options, (
                     line

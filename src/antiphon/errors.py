@@ -4,7 +4,7 @@
     ├── MessageError          a message value that Harmony cannot carry (your misuse)
     ├── RenderError           a conversation that cannot be rendered (your misuse)
     ├── ParseError            malformed model output; raised only with ``strict=True``
-    ├── SchemaError           a JSON Schema or tool table that cannot be used
+    ├── SchemaError           a JSON Schema, grammar or tool table that cannot be used
     ├── VocabularyError       the vocabulary data is missing or damaged
     ├── MissingExtraError     an optional dependency is not installed
     ├── SettingsError         a setting, a settings file or a registry that is wrong
@@ -75,7 +75,7 @@ class ParseError(AntiphonError, ValueError):
 
 
 class SchemaError(AntiphonError, ValueError):
-    """A JSON Schema or tool table that cannot be turned into what was asked for."""
+    """A JSON Schema, grammar or tool table that cannot be turned into what was asked for."""
 
     status_hint = 400
 

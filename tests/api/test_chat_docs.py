@@ -74,6 +74,7 @@ def test_every_effort_is_listed_with_what_it_becomes():
 def test_every_code_of_a_refusal_is_listed():
     listed = {code for code, _ in table("Errors of the request")}
     sources = [*(ROOT / "src/antiphon/api/chat").glob("*.py"), ROOT / "src/antiphon/api/errors.py"]
+    sources.append(ROOT / "src/antiphon/turn/preflight.py")
     used = set()
     for source in sources:
         text = source.read_text("utf-8")

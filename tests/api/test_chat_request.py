@@ -218,14 +218,18 @@ def test_a_json_schema_binds_the_answer_and_shows_in_the_prompt():
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     wanted = {"name": "it", "schema": schema, "strict": True, "description": "One."}
     request = read(response_format={"type": "json_schema", "json_schema": wanted})
-    assert request.turn.output == StructuredOutput(schema=schema, name="it", strict=True)
+    assert request.turn.output == StructuredOutput(
+        schema=schema, name="it", strict=True, field="response_format.json_schema.schema"
+    )
     expected = ResponseFormat(name="it", schema=schema, description="One.")
     assert developer(request).response_formats == (expected,)
 
 
 def test_a_schema_is_not_strict_unless_it_says_so():
     request = read(response_format={"type": "json_schema", "json_schema": {"name": "it"}})
-    assert request.turn.output == StructuredOutput(schema={}, name="it", strict=False)
+    assert request.turn.output == StructuredOutput(
+        schema={}, name="it", strict=False, field="response_format.json_schema.schema"
+    )
 
 
 def test_a_json_object_is_any_object():

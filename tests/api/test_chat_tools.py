@@ -8,7 +8,7 @@ import pytest
 from antiphon.api.chat.request import ChatRequest, decode_chat
 from antiphon.api.errors import ApiError
 from antiphon.api.policy import PromptPolicy
-from antiphon.api.turn import PastCall
+from antiphon.api.turn import InputGrammar, PastCall
 from antiphon.codec.grammar.plan import AUTO, NONE, REQUIRED, ToolChoice, ToolMode, plan
 from antiphon.model.message import Message
 from antiphon.model.tools import Tool
@@ -144,11 +144,15 @@ def test_a_custom_tool_is_a_function_of_one_string():
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_a_custom_tools_grammar_is_told_and_reported_as_not_enforced(wrapped):
+def test_a_custom_tools_grammar_is_told_and_goes_along(wrapped):
     grammar = {"syntax": "lark", "definition": 'start: "a"'}
     format_ = {"type": "grammar", **({"grammar": grammar} if wrapped else grammar)}
     request = read(tools=[custom("t", description="T.", format=format_)])
-    assert request.ignored == ("tools[0].custom.format",)
+    assert request.ignored == ()
+    field = "tools[0].custom.format.grammar.definition"
+    assert request.turn.input_grammars == {
+        "functions.t": InputGrammar("lark", 'start: "a"', field),
+    }
     assert offered(request)[0].description == (
         'T.\n\nThe input must match this Lark grammar:\nstart: "a"'
     )

@@ -103,6 +103,7 @@ def test_every_code_of_a_refusal_is_listed():
     listed = {code for code, _ in tables("Errors of the request")[0]}
     sources = [
         *(ROOT / "src/antiphon/api/responses").glob("*.py"),
+        ROOT / "src/antiphon/turn/preflight.py",
         ROOT / "src/antiphon/api/errors.py",
         ROOT / "src/antiphon/api/reading.py",
         ROOT / "src/antiphon/api/chat/media.py",

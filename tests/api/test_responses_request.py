@@ -182,7 +182,9 @@ def test_a_namespace_is_flattened_and_described_once():
 def test_a_custom_tools_grammar_goes_along(syntax):
     form = {"type": "grammar", "syntax": syntax, "definition": "a+"}
     request = decode(tools=[{**CUSTOM, "format": form}])
-    assert request.turn.input_grammars == {"functions.apply_patch": InputGrammar(syntax, "a+")}
+    assert request.turn.input_grammars == {
+        "functions.apply_patch": InputGrammar(syntax, "a+", "tools[0].format.definition")
+    }
     assert request.turn.custom_tools == {"functions.apply_patch"}
     assert request.ignored == ()
     assert "a+" in request.turn.tools["functions"].tools[0].description

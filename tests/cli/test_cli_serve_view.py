@@ -32,7 +32,7 @@ def said(settings: Settings, name: str = "tiny-gpt-oss", state: str = "up") -> l
             SimpleNamespace(name="engine at http://h:1", state=state, detail="refused")
         ],
     )
-    services: Any = SimpleNamespace(settings=settings, catalog=catalog)
+    services: Any = SimpleNamespace(settings=settings, catalog=catalog, sealed=None)
     stream = io.StringIO()
     ServeView(stream).ready("http://127.0.0.1:1", services, "none")
     return stream.getvalue().splitlines()

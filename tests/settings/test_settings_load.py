@@ -31,6 +31,9 @@ def other_value(option: Option) -> tuple[Any, str]:
         return word, word
     if option.expected == "true or false":
         return not option.default, str(not option.default).lower()
+    if option.expected.startswith("a list of one of"):
+        last = option.expected.rpartition(" ")[2]
+        return [last], last
     if option.expected.startswith("a list"):
         return ["a.example", "b.example"], "a.example, b.example"
     if option.expected.startswith("a whole number"):

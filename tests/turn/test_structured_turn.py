@@ -235,7 +235,11 @@ def test_a_schema_that_cannot_be_used_is_refused_before_the_engine_is_asked(
 ) -> None:
     engine = scripted(f"{FINAL}{{}}<|return|>")
     error = refused(engine, structured(StructuredOutput(schema=schema)))
-    assert (error.status, error.param, error.code) == (400, "response_format", "invalid_schema")
+    assert (error.status, error.param, error.code) == (
+        400,
+        "response_format",
+        "invalid_json_schema",
+    )
     assert engine.requests == []
 
 
@@ -252,3 +256,50 @@ def test_the_rule_driven_engine_keeps_to_its_plan() -> None:
     assert json.loads(result.parts[-1].text)["colour"] in ("red", "<|end|>")
     calls = turn(ScriptedEngine(), weather(choice=REQUIRED, sampling=Sampling(seed=1)))
     assert calls.parts[-1].kind == "call"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": {"enum": []}}, "required": ["a"]},
+        {"type": "object", "properties": {"a": False}, "required": ["a"]},
+        {"type": "string", "minLength": 2, "maxLength": 1},
+        {"enum": []},
+    ],
+)
+@pytest.mark.parametrize("kind", ["gbnf", None])
+def test_a_schema_nothing_can_satisfy_is_refused_before_the_engine_is_asked(
+    schema: dict[str, object], kind: GrammarKind | None
+) -> None:
+    engine = scripted(f"{FINAL}{{}}<|return|>", changes={"grammar": kind})
+    output = StructuredOutput(schema=schema, field="text.format.schema")
+    error = refused(engine, structured(output))
+    assert (error.status, error.code) == (400, "invalid_json_schema")
+    assert (error.type, error.param) == ("invalid_request_error", "text.format.schema")
+    assert "no value satisfies" in str(error)
+    assert engine.requests == []
+
+
+def test_a_strict_tool_nothing_can_call_is_refused_naming_its_place() -> None:
+    never = Tool("never", "", {"type": "object", "properties": {"a": False}, "required": ["a"]})
+    strict = frozenset({"functions.never"})
+    where = {"functions.never": "tools[3].parameters"}
+    engine = scripted(f"{FINAL}Hi.<|return|>")
+    error = refused(engine, asked(tools=(never,), strict_tools=strict, schema_fields=where))
+    assert (error.status, error.param) == (400, "tools[3].parameters")
+    assert error.code == "invalid_json_schema"
+    assert turn(engine, asked(tools=(never,))).parts == [Part("answer", "Hi.")]
+
+
+@pytest.mark.parametrize("draft", [None, "http://json-schema.org/draft-04/schema#"])
+@pytest.mark.parametrize("number", ["491.0", "4.91e2", "491"])
+def test_a_whole_number_is_an_integer_however_it_is_written(draft: str | None, number: str) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    if draft is not None:
+        schema["$schema"] = draft
+    written = f'{{"n": {number}}}'
+    result = turn(f"{FINAL}{written}<|return|>", structured(StructuredOutput(schema=schema)))
+    assert result.parts == [Part("answer", written)]
+    engine = scripted(f'{FINAL}{{"n": 491.5}}<|return|>')
+    output = StructuredOutput(schema=schema)
+    assert refused(engine, structured(output), structured_retries=0).status == 502

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from antiphon.errors import SettingsError
 from antiphon.settings.values import closest
 from antiphon.tools.protocol import Tool
-from antiphon.tools.workspace.root import Workspace
+from antiphon.tools.workspace.root import Workspace, WorkspaceError
 
-__all__ = ["EVERY_TOOL", "NO_TOOL", "SHIPPED", "Shipped", "make_tools", "usual_tools"]
+__all__ = ["EVERY_TOOL", "NO_TOOL", "SHIPPED", "Made", "Shipped", "make_tools", "usual_tools"]
 
 EVERY_TOOL: Final = "all"
 NO_TOOL: Final = "none"
@@ -26,6 +26,20 @@ class Shipped(msgspec.Struct, frozen=True):
     make: Callable[[Workspace], Tool]
     in_folder: bool = True
     """Whether it works on the workspace, and so is usual only where one was named."""
+
+
+class Made(NamedTuple):
+    """Tools, and why those that are missing cannot be had here."""
+
+    tools: tuple[Tool, ...]
+    missing: Mapping[str, str]
+
+
+@runtime_checkable
+class _Checked(Protocol):
+    """A tool that may not work everywhere: one that needs a sandbox."""
+
+    async def check(self) -> str | None: ...
 
 
 def _read(workspace: Workspace) -> Tool:
@@ -64,6 +78,12 @@ def _apply_patch(workspace: Workspace) -> Tool:
     return ApplyPatch(workspace)
 
 
+def _shell(workspace: Workspace) -> Tool:
+    from antiphon.tools.shell import Shell
+
+    return Shell(workspace.root)
+
+
 SHIPPED: Final = {
     "read": Shipped("read a file", _read),
     "list": Shipped("list a folder", _list),
@@ -71,6 +91,7 @@ SHIPPED: Final = {
     "write": Shipped("write a file", _write),
     "edit": Shipped("replace text in a file", _edit),
     "apply_patch": Shipped("change several files with a patch", _apply_patch),
+    "shell": Shipped("run a command in a sandbox without network", _shell),
 }
 """Name → tool, in the order in which the model is told of them."""
 
@@ -80,18 +101,33 @@ def usual_tools(*, workspace: bool) -> tuple[str, ...]:
     return tuple([name for name, tool in SHIPPED.items() if workspace or not tool.in_folder])
 
 
-def make_tools(names: Sequence[str], workspace: Path) -> list[Tool]:
+async def make_tools(names: Sequence[str], workspace: Path) -> Made:
     """The tools of these names, ``all`` of them, or ``none``, working in this folder.
 
-    Raises SettingsError for a name that is none, and for a tool that cannot be had here.
+    Raises SettingsError for a name that is none, and a folder that cannot be used.
     """
     wanted = set(_checked(names))
     if EVERY_TOOL in wanted:
         wanted = set(SHIPPED)
     if not wanted - {NO_TOOL}:
-        return []
-    place = Workspace(workspace)
-    return [tool.make(place) for name, tool in SHIPPED.items() if name in wanted]
+        return Made((), {})
+    try:
+        place = Workspace(workspace)
+    except WorkspaceError as error:
+        raise SettingsError(f"--workspace: {error}") from error
+    tools: list[Tool] = []
+    missing: dict[str, str] = {}
+    for name, shipped in SHIPPED.items():
+        if name not in wanted:
+            continue
+        tool = shipped.make(place)
+        reason = await tool.check() if isinstance(tool, _Checked) else None
+        if reason is None:
+            tools.append(tool)
+        else:
+            missing[name] = reason
+            await tool.aclose()
+    return Made(tuple(tools), missing)
 
 
 def _checked(names: Iterable[str]) -> Iterable[str]:

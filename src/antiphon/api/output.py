@@ -60,7 +60,9 @@ def schema_output(
     except SchemaError as error:
         raise MessageError(str(error), field=f"{field}.schema") from error
     return Output(
-        structured=StructuredOutput(schema=schema, name=name, strict=bool(strict)),
+        structured=StructuredOutput(
+            schema=schema, name=name, strict=bool(strict), field=f"{field}.schema"
+        ),
         formats=(ResponseFormat(name=name, schema=schema, description=description),),
         size=size,
     )

@@ -58,6 +58,8 @@ class Toolset(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     namespaces: Mapping[str, ToolNamespace] = {}
     strict: frozenset[str] = frozenset()
     """Recipients whose arguments must match."""
+    fields: Mapping[str, str] = {}
+    """Where the schemas of those stand, by recipient."""
     custom: frozenset[str] = frozenset()
     """Recipients that take free text."""
     grammars: Mapping[str, InputGrammar] = {}
@@ -87,6 +89,7 @@ def make_toolset(
         )
     names = ToolNames([tool.name for tool in offered])
     strict: set[str] = set()
+    fields: dict[str, str] = {}
     custom: set[str] = set()
     grammars: dict[str, InputGrammar] = {}
     made: list[Tool] = []
@@ -104,6 +107,7 @@ def make_toolset(
             check_parameters(parameters, f"{tool.where}.parameters")
             if tool.strict:
                 strict.add(recipient)
+                fields[recipient] = f"{tool.where}.parameters"
         if len(description) > MAX_DESCRIPTION_CHARS:
             field = f"{tool.where}.description"
             raise MessageError(
@@ -115,6 +119,7 @@ def make_toolset(
         names=names,
         namespaces={FUNCTIONS: ToolNamespace(FUNCTIONS, None, tuple(made))} if made else {},
         strict=frozenset(strict),
+        fields=fields,
         custom=frozenset(custom),
         grammars=grammars,
         deprecated=deprecated and bool(made),
@@ -129,7 +134,7 @@ def input_grammar(syntax: str, definition: str, field: str) -> InputGrammar:
         raise MessageError(
             f"{field}.syntax: expected lark or regex, got {syntax[:60]!r}", field=f"{field}.syntax"
         )
-    return InputGrammar("lark" if syntax == "lark" else "regex", definition)
+    return InputGrammar("lark" if syntax == "lark" else "regex", definition, f"{field}.definition")
 
 
 def _grammar_line(grammar: InputGrammar) -> str:

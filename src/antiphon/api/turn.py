@@ -71,6 +71,8 @@ class StructuredOutput(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     strict: bool = True
     """False: asked for, and tried, but an answer that does not fit is delivered as it is."""
+    field: str = "response_format"
+    """Where in the request the schema stands, for errors."""
 
 
 class InputGrammar(msgspec.Struct, frozen=True):
@@ -78,6 +80,8 @@ class InputGrammar(msgspec.Struct, frozen=True):
 
     syntax: Literal["lark", "regex"]
     definition: str
+    field: str = "tools"
+    """Where in the request the definition stands, for errors."""
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +100,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The namespaces that the conversation offers."""
     strict_tools: frozenset[str] = frozenset()
     """Recipients whose arguments must match their schema."""
+    schema_fields: Mapping[str, str] = {}
+    """Where in the request the schemas of those stand, by recipient, for errors."""
     custom_tools: frozenset[str] = frozenset()
     """Recipients that take free text; in the prompt, a function with the one string ``input``."""
     input_grammars: Mapping[str, InputGrammar] = {}

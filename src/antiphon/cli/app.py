@@ -40,7 +40,13 @@ COMMANDS: Final = {
     "probe": LazyCommand(
         "antiphon.cli.probe:probe", "Find out what an engine is and how it can be used."
     ),
-    "keys": LazyCommand("antiphon.cli.keys:keys", "Make, list and revoke API keys."),
+    "keys": LazyCommand(
+        "antiphon.cli.keys:keys", "Make, list and revoke API keys; manage those of seals."
+    ),
+    "relay": LazyCommand(
+        "antiphon.cli.relay:relay", "Forward sealed requests to one gateway, and nothing else."
+    ),
+    "seal": LazyCommand("antiphon.cli.seal:seal", "Talk to a gateway sealed, and know its key."),
     "store": LazyCommand(
         "antiphon.cli.store:store",
         "Look at what a gateway keeps, forget what is old, encrypt it anew.",

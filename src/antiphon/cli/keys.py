@@ -1,4 +1,4 @@
-"""``antiphon keys``: make, list and revoke the API keys of a gateway."""
+"""``antiphon keys``: make, list and revoke the API keys of a gateway; ``seal`` for its others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antiphon.cli.errors import CommandLineError
+from antiphon.cli.keys_seal import seal
 from antiphon.cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = ["keys"]
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke API keys.
+    """Make, list and revoke API keys; manage those of seals.
 
     Only hashes are kept: a key is shown once, when it is made. A server that runs takes changes
     over within a second.
@@ -33,7 +34,11 @@ def keys() -> None:
       antiphon keys add --requests-per-minute 60 --models gpt-oss-20b --expires 2027-06-30 guest
       antiphon keys list
       antiphon keys revoke guest
+      antiphon keys seal rotate
     """
+
+
+keys.add_command(seal)
 
 
 def _file_options(command: Callable[..., None]) -> Callable[..., None]:

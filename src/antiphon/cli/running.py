@@ -68,7 +68,7 @@ async def _work(given: Given, view: RunView) -> RunEnded:
         if given.text is None and saved is not None and not saved.entries:
             raise CommandLineError(f"the session {saved.id} is empty; what is the question?")
         model = await stack.enter_async_context(_model(given, view))
-        tools = _tools(given, folder, model, view)
+        tools = await _tools(given, folder, model, view)
         for tool in tools:
             stack.push_async_callback(tool.aclose)
         date = None
@@ -190,16 +190,21 @@ def _model(given: Given, view: RunView) -> AbstractAsyncContextManager[AgentMode
     return open_engine(settings, name, new_id=_call_id, progress=view.progress)
 
 
-def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Sequence[Tool]:
+async def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Sequence[Tool]:
     """The tools that are wanted, if the model can call them. Raises CommandLineError."""
     wanted = given.tools
     if not model.tiny:
         if wanted is None:
             wanted = usual_tools(workspace=given.workspace is not None)
         try:
-            return make_tools(wanted, place)
+            made = await make_tools(wanted, place)
         except SettingsError as error:
             raise CommandLineError(str(error)) from error
+        for name, reason in made.missing.items():
+            if given.tools is not None and name in given.tools:
+                raise CommandLineError(f"--tools: {name} cannot be offered here: {reason}")
+            view.note(f"without the tool {name}: {reason}")
+        return made.tools
     weather = TinyWeather()
     if wanted is not None and set(wanted) - {weather.name, "all", "none"}:
         raise CommandLineError(f"--tools: {model.name} can call {weather.name} only")

@@ -24,6 +24,7 @@ _SHOWN: Final = {
     "mode",
     "model",
     "responses.reasoning_events",
+    "seal.required",
     "server.host",
     "server.port",
     "server.workers",
@@ -85,6 +86,14 @@ def _parameter(path: str) -> str:
     type=click.Choice(["reasoning_text", "reasoning"]),
     help="How Responses streams name reasoning: OpenAI's way (default), or Open Responses'.",
 )
+@click.option(
+    "--seal",
+    "seal",
+    flag_value="true",
+    default=None,
+    help="Take sealed requests too, and say which key they are for (docs/seal.md).",
+)
+@click.option("--seal-required", flag_value="true", default=None, help="Take sealed requests only.")
 @click.option("--check", is_flag=True, help="Check the settings, say what they are, and end.")
 @_flags
 def serve(
@@ -98,6 +107,7 @@ def serve(
       antiphon serve --engine http://127.0.0.1:8080
       antiphon serve --model gpt-oss-20b.gguf --port 9000
       antiphon serve --engine scripted --set turn.seconds=60
+      antiphon serve --seal
       antiphon serve --workers 4
       antiphon serve --check
     """
@@ -122,16 +132,9 @@ def serve(
 
 
 def _named(given: Mapping[str, str | None]) -> dict[str, str]:
-    """Setting paths → values, from click's parameters."""
-    short = {
-        "host": "server.host",
-        "port": "server.port",
-        "workers": "server.workers",
-        "reasoning_events": "responses.reasoning_events",
-        "trace": "log.trace",
-    }
+    """Flags or setting paths → values, from click's parameters."""
     return {
-        short.get(name) or name.removeprefix("setting_").replace("__", "."): value
+        name.removeprefix("setting_").replace("__", "."): value
         for name, value in given.items()
         if value is not None
     }
@@ -149,7 +152,23 @@ def _check(settings: Settings) -> list[str]:
     check_bind(settings, ring)
     count = "1 key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
     keys = f"{count} in {path}" if ring else "no API keys: this machine only"
-    return [keys]
+    return [keys, *_check_seal(settings)]
+
+
+def _check_seal(settings: Settings) -> list[str]:
+    """The sealing keys as they are; nothing is made yet."""
+    if not (settings.seal.enabled or settings.seal.required):
+        return []
+    from antiphon.gateway.sealed.keyfile import SealKeyFile, seal_key_path
+    from antiphon.gateway.sealed.transport import padding_of
+
+    padding_of(settings)
+    file = SealKeyFile(seal_key_path(settings.seal.keys_file, os.environ))
+    keys = file.load()
+    if not keys:
+        return [f"a sealing key will be made in {file.path}"]
+    count = "1 sealing key" if len(keys) == 1 else f"{len(keys)} sealing keys"
+    return [f"{count} in {file.path}, the current one {keys[0].config.fingerprint}"]
 
 
 def _serve(
@@ -170,7 +189,7 @@ def _serve(
         raise MissingExtraError(missing.name or "uvicorn", "gateway") from missing
     from antiphon.gateway.server import bind
 
-    (keys,) = _check(settings)
+    keys, *_ = _check(settings)
     listener = bind(settings.server.host, settings.server.port)
     with listener:
         if settings.server.workers > 1:

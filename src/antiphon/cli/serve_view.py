@@ -81,6 +81,8 @@ class ServeView:
         for name, what in _models(services):
             self._pair(name, what)
         self._pair("keys", keys)
+        for name, what in _sealing(services):
+            self._pair(name, what)
         if _is_makeshift(services):
             self._pair("note", MAKESHIFT)
 
@@ -104,6 +106,21 @@ class ServeView:
             self._open_line = False
         self._terminal.write(text)
         self._terminal.flush()
+
+
+def _sealing(services: Services) -> list[tuple[str, str]]:
+    """What clients pin: the fingerprint of each key that is published, the current one first."""
+    sealed = services.sealed
+    if sealed is None:
+        return []
+    from antiphon.gateway.sealed.keyfile import kem_name
+
+    keys = [key for key in sealed.ring.keys if not key.expired(sealed.now())]
+    required = ", required" if services.settings.seal.required else ""
+    return [
+        ("seal" if n == 0 else "seal, too", f"{key.config.fingerprint} ({kem_name(key)}){required}")
+        for n, key in enumerate(keys)
+    ] + [("sealing keys", str(sealed.file.path))]
 
 
 def _is_makeshift(services: Services) -> bool:

@@ -6,8 +6,10 @@ What they share is made in `create_app` and is in no global.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,6 +31,9 @@ from antiphon.gateway.stored_chat import ChatsRoute
 from antiphon.gateway.workers.place import Place
 from antiphon.settings.model import Settings
 from antiphon.store.open import Stores, memory_stores
+
+if TYPE_CHECKING:
+    from antiphon.gateway.sealed.transport import SealedTransport
 
 __all__ = ["create_app"]
 
@@ -55,7 +60,8 @@ def create_app(
     a reload; ``log`` is where log lines go, if not to stderr; ``place`` is which of several workers
     this is.
 
-    Raises SettingsError if the API keys or the trace file cannot be used.
+    Raises SettingsError if the API keys, the sealing keys or the trace file cannot be used,
+    MissingExtraError without the packages for sealed transport.
     """
     settings = settings if settings is not None else Settings()
     stores = stores or memory_stores(settings, clock=clock.monotonic)
@@ -67,6 +73,7 @@ def create_app(
         or make_policy(settings, store=stores.state, clock=clock, read=read, log=log, place=place),
         clock=clock,
         new_id=new_id,
+        sealed=_sealed(settings, clock),
         place=place,
     )
     app = Starlette(
@@ -104,8 +111,26 @@ def _routes(services: Services) -> list[BaseRoute]:
         Route("/openapi.json", OpenApiRoute(), methods=["GET"]),
     ]
     routes += response_routes(services)
+    if services.sealed is not None:
+        from antiphon.gateway.sealed.routes import seal_routes
+
+        routes += seal_routes(services.sealed, services.store)
     routes += [Route(path, ProxyRoute(services), methods=["POST"]) for path in PASSED_ON]
     return [*routes, *operator_routes(services), *services.policy.routes()]
+
+
+def _sealed(settings: Settings, clock: Clock) -> SealedTransport | None:
+    if not (settings.seal.enabled or settings.seal.required):
+        return None
+    from antiphon.gateway.sealed.keyfile import SealKeyFile, seal_key_path
+    from antiphon.gateway.sealed.transport import SealedTransport
+
+    return SealedTransport(
+        settings,
+        SealKeyFile(seal_key_path(settings.seal.keys_file, os.environ)),
+        now=lambda: clock.now().timestamp(),
+        clock=clock.monotonic,
+    )
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ The same events make both answers: `ChatStream` writes them as they come, `ChatF
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from itertools import islice
 from typing import Final
@@ -31,6 +31,7 @@ from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
 from antiphon.settings.model import Settings
 from antiphon.store.records import Item, Record
+from antiphon.turn.preflight import check_request
 
 __all__ = ["LARGE_BODY", "ChatRoute"]
 
@@ -68,6 +69,7 @@ class ChatRoute:
         aliased = request.turn.names.aliased
         if aliased:
             context.notes["aliased"] = dict(islice(aliased.items(), MAX_ALIASES_LOGGED))
+        await check_request(request.turn)
         work = _Work(services, context, served, request, body)
         del body  # A stream may last for hours.
         if not request.stream:
@@ -158,7 +160,7 @@ class _Work:
         stream.open()  # Comments go out while it waits for its turn as well.
         async with services.policy.admit(context, self._served, self._size):
             with watched(services.policy.watch(context, self._served)) as watch:
-                await self._run(watch, fold.feed if fold else None, writer.feed, stream.write)
+                await self._run(watch, fold.feed if fold else None, writer.feed, stream)
                 if fold is not None:
                     await self._keep(fold)
                 last = transcript_comment(watch) + writer.finish()
@@ -169,7 +171,7 @@ class _Work:
         watch: TurnWatch,
         fold: Callable[[int, Sequence[TurnEvent]], object] | None,
         written: Callable[[int, Sequence[TurnEvent]], bytes] | None = None,
-        write: Callable[[bytes], Awaitable[None]] | None = None,
+        stream: EventStream | None = None,
     ) -> None:
         """Run the turn, or the turns. Their events go to the watch, the fold and the client."""
         runner = self._services.runner(self._served)
@@ -182,10 +184,10 @@ class _Work:
                         watch.events(0, events)
                         if fold is not None:
                             fold(0, events)
-                        if written is not None and write is not None:
+                        if written is not None and stream is not None:
                             data = written(0, events)
-                            if data:
-                                await write(data)
+                            if data and not stream.put(data):
+                                await stream.write(data)
             return
         from antiphon.turn.choices import run_choices
 
@@ -196,12 +198,10 @@ class _Work:
                     watch.events(index, events)
                     if fold is not None:
                         fold(index, events)
-                    if (
-                        written is not None
-                        and write is not None
-                        and (data := written(index, events))
-                    ):
-                        await write(data)
+                    if written is not None and stream is not None:
+                        data = written(index, events)
+                        if data and not stream.put(data):
+                            await stream.write(data)
 
 
 def prompt_policy(settings: Settings, served: Served, context: RequestContext) -> PromptPolicy:

@@ -8,22 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from antiphon.gateway.http import BodyWriter
     from antiphon.gateway.keys import ApiKey
     from antiphon.gateway.ratelimit import Lease
 
-__all__ = ["CONTEXT", "DIRECT", "RequestContext", "context_of"]
+__all__ = ["CONTEXT", "DIRECT", "DirectBody", "RequestContext", "context_of"]
 
 CONTEXT: Final = "antiphon"
 """The key in the ASGI scope."""
 DIRECT: Final = "antiphon.direct"
-"""The ASGI extension that our server offers: its `BodyWriter`."""
+"""The ASGI extension that our server offers, and a seal around the request: a `DirectBody`."""
 
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 """What a client's own ``x-request-id`` may look like to be taken over."""
+
+
+class DirectBody(Protocol):
+    """The shortest way for the body of a response that has begun."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether `write` would send now."""
+        ...
+
+    def write(self, data: bytes) -> bool:
+        """Send ``data``, which is not the last. False: it has to go the way of ASGI."""
+        ...
 
 
 class RequestContext:
@@ -55,7 +67,7 @@ class RequestContext:
         self.request_id: Final = request_id
         self.started: Final = started
         """The server's monotonic clock."""
-        self.direct: BodyWriter | None = None
+        self.direct: DirectBody | None = None
         """The shortest way for a stream's body, if the server offers one."""
         self.tenant = ""
         """The API key's id; empty without keys."""

@@ -24,9 +24,18 @@ from antiphon.gateway.logs import bind_request, unbind_request
 from antiphon.gateway.modes import MODE_HEADER
 from antiphon.gateway.ratelimit import allowance, take
 from antiphon.gateway.reload import Reloadable
+from antiphon.gateway.sealed.scope import is_sealed
 from antiphon.store.protocol import StateStore
 
-__all__ = ["METRICS_PATH", "OPEN_PATHS", "RAW_HEADER", "Door", "Gatekeeper", "header_of"]
+__all__ = [
+    "METRICS_PATH",
+    "OPEN_PATHS",
+    "RAW_HEADER",
+    "SEAL_PATHS",
+    "Door",
+    "Gatekeeper",
+    "header_of",
+]
 
 RAW_HEADER: Final = "antiphon-raw"
 """``1``: the answer holds the raw transcript."""
@@ -34,6 +43,8 @@ RAW_HEADER: Final = "antiphon-raw"
 METRICS_PATH: Final = "/metrics"
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 """What a load balancer asks, without a key."""
+SEAL_PATHS: Final = frozenset({"/.well-known/ohttp-gateway", "/ohttp-keys"})
+"""Sealed requests, whose API keys are inside, and what they are sealed with."""
 _TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
 
 
@@ -53,6 +64,32 @@ class Gatekeeper:
         if not self._live.keys and not self._live.keys_required:
             check_host(header_of(scope, "host"), settings.server.allowed_hosts)
             check_origin(origin, settings.cors.origins)
+
+    def require_seal(self, scope: Scope) -> None:
+        """Turn requests in the clear away where only sealed ones are taken. Raises ApiError 403."""
+        path = scope["path"]
+        if self._live.settings.seal.required and path not in OPEN_PATHS and path not in SEAL_PATHS:
+            raise ApiError(
+                "This server takes sealed requests only: POST them to /.well-known/ohttp-gateway,"
+                " sealed for a key from there (docs/seal.md). WebSockets cannot be sealed.",
+                status=403,
+                type="permission_error",
+                code="seal_required",
+            )
+
+    def asks_for_key(self, scope: Scope, *, sealed: bool) -> bool:
+        """Whether an API key is asked for, if there are any.
+
+        Sealing keys are for everyone, inside a seal too: so a client that trusts one key is told
+        the next by who holds it.
+        """
+        path = scope["path"]
+        if path in OPEN_PATHS:
+            return False
+        seal = self._live.settings.seal
+        if path not in SEAL_PATHS or not (seal.enabled or seal.required):
+            return True
+        return sealed and scope.get("method") != "GET"
 
     def identify(self, scope: Scope, context: RequestContext) -> None:
         """Fill in who asks. Raises ApiError 401 and 403."""
@@ -109,7 +146,9 @@ class Door:
             return
         context = context_of(scope)
         gatekeeper = self._gatekeeper
-        gatekeeper.guard(scope, context)
+        sealed = is_sealed(scope)
+        if not sealed:  # What is inside a seal has no origin and no host but what its sender says.
+            gatekeeper.guard(scope, context)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if (
             scope["type"] == "http"
@@ -120,7 +159,9 @@ class Door:
             return
         tokens = bind_request(context.request_id)
         try:
-            if scope["path"] not in OPEN_PATHS:
+            if not sealed:
+                gatekeeper.require_seal(scope)
+            if gatekeeper.asks_for_key(scope, sealed=sealed):
                 gatekeeper.identify(scope, context)
                 if scope["type"] == "http" and scope["method"] == "POST":
                     length = headers.get(b"content-length", b"")

@@ -18,7 +18,14 @@ from antiphon.api.errors import ApiError, as_api_error
 from antiphon.errors import AntiphonError
 from antiphon.gateway.context import CONTEXT, DIRECT, RequestContext, client_request_id
 
-__all__ = ["ClientGoneError", "ErrorBoundary", "http_error", "send_json", "to_api_error"]
+__all__ = [
+    "ClientGoneError",
+    "ErrorBoundary",
+    "http_error",
+    "send_error",
+    "send_json",
+    "to_api_error",
+]
 
 CLIENT_GONE: Final = 499
 """The status in logs and metrics of a request whose client did not wait for the answer."""

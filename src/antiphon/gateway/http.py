@@ -52,6 +52,12 @@ class BodyWriter:
         self._cycle = cycle
         self._write = cycle.transport.write
 
+    @property
+    def ready(self) -> bool:
+        """Whether `write` would send now."""
+        cycle = self._cycle
+        return not (cycle.flow.write_paused or cycle.disconnected) and bool(cycle.chunked_encoding)
+
     def write(self, data: bytes) -> bool:
         """Send ``data``, of a response that has begun and goes on. False if that takes waiting, or
         is of no use: ASGI's own way is for that.

@@ -25,6 +25,7 @@ from antiphon.gateway.door import (
     METRICS_PATH,
     OPEN_PATHS,
     RAW_HEADER,
+    SEAL_PATHS,
     Door,
     Gatekeeper,
     header_of,
@@ -35,6 +36,7 @@ from antiphon.gateway.metrics import Metrics
 from antiphon.gateway.modes import MODE_HEADER, decide
 from antiphon.gateway.passed import PassedWatch
 from antiphon.gateway.reload import Outcome, Reloadable
+from antiphon.gateway.sealed.scope import is_sealed
 from antiphon.gateway.trace import TraceFile
 from antiphon.gateway.tracing import Tracer, make_tracer
 from antiphon.gateway.watch import RequestWatch, Watchers
@@ -128,7 +130,10 @@ class GatewayPolicy:
             metrics.refused.labels(metrics.code(context.error)).inc()
         if context.ignored:
             metrics.ignored.inc(len(context.ignored))
-        quiet = scope["path"] in OPEN_PATHS or scope["path"] == METRICS_PATH
+        path, sealed = scope["path"], is_sealed(scope)
+        quiet = path in OPEN_PATHS or path == METRICS_PATH
+        if path in SEAL_PATHS and not sealed and context.error is None:
+            quiet = context.status == 200  # The request inside has a line of its own.
         write = self.log.warning if context.status >= 500 else self.log.info
         if quiet and context.status < 500:
             write = self.log.debug
@@ -143,6 +148,7 @@ class GatewayPolicy:
             "mode": context.mode,
             "engine": context.engine,
             "stream": context.streamed or None,
+            "sealed": sealed or None,
             "error": context.error,
             "ignored": list(context.ignored) or None,
             **context.notes,
@@ -315,6 +321,7 @@ class _MetricsRoute:
 
 _ROUTES: Final = frozenset(
     {
+        *SEAL_PATHS,
         "/health",
         "/metrics",
         "/openapi.json",

@@ -34,6 +34,9 @@ AT_START: Final = (
     "store.sync",
     "store.key_file",
     "store.seal_file",
+    "seal.enabled",
+    "seal.required",
+    "seal.keys_file",
 )
 """Settings that only a restart changes."""
 

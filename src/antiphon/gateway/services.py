@@ -7,7 +7,7 @@ import datetime as dt
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -29,6 +29,9 @@ from antiphon.store.sealing import Sealer
 from antiphon.turn.engine import TurnRunner
 from antiphon.turn.ordinary import OrdinaryRunner
 from antiphon.turn.prompt import renderer
+
+if TYPE_CHECKING:
+    from antiphon.gateway.sealed.transport import SealedTransport
 
 __all__ = ["Clock", "Models", "Services", "random_id", "system_clock"]
 
@@ -86,9 +89,12 @@ class Services:
         policy: Policy,
         clock: Clock,
         new_id: Callable[[], str],
+        sealed: SealedTransport | None = None,
         place: Place | None = None,
     ) -> None:
         self.settings = settings
+        self.sealed: Final = sealed
+        """None: sealed transport is off."""
         self.place: Final = place
         """Which of several workers this is, if there are several."""
         self._catalog = catalog
@@ -172,6 +178,13 @@ class Services:
         return await self.policy.reload(self._apply)
 
     async def _apply(self, settings: Settings) -> None:
+        if self.sealed is not None:
+            from antiphon.gateway.sealed.transport import padding_of
+
+            padding_of(settings)  # Refused before anything has changed.
         await self.catalog.reload(settings)
+        if self.sealed is not None:
+            self.sealed.configure(settings)
+            self.sealed.look()
         self.settings = settings
         self._runners.clear()

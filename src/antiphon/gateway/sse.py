@@ -16,7 +16,7 @@ from starlette.types import Send
 
 from antiphon.api.chat.stream import KEEP_ALIVE, error_frames
 from antiphon.api.errors import ApiError
-from antiphon.gateway.http import BodyWriter
+from antiphon.gateway.context import DirectBody
 
 __all__ = ["PAUSE_SECONDS", "STALL_SECONDS", "YIELD_SECONDS", "EventStream"]
 
@@ -47,7 +47,7 @@ class EventStream:
         self,
         send: Send,
         *,
-        direct: BodyWriter | None = None,
+        direct: DirectBody | None = None,
         keepalive_seconds: float,
         on_stall: Callable[[], None],
         on_begin: Callable[[], None] | None = None,
@@ -69,16 +69,30 @@ class EventStream:
         """Begin to watch for silence."""
         self._timer = self._loop.call_later(self._keepalive, self._tick)
 
+    def put(self, data: bytes) -> bool:
+        """Send whole events if that takes no waiting; False: `write` must."""
+        direct = self._direct
+        if direct is None or not self.begun or self._ping is not None:
+            return False
+        now = self._loop.time()
+        if now - self._last > PAUSE_SECONDS:
+            self._yielded = now
+        elif now - self._yielded > YIELD_SECONDS:
+            return False
+        self._last = now
+        return direct.write(data)
+
     async def write(self, data: bytes) -> None:
         """Send whole events. Waits while the client does not keep up."""
+        if self.put(data):
+            return
         if self._ping is not None:
             await self._ping
-        if not self.begun or self._direct is None or not self._direct.write(data):
-            self._busy = True
-            if not self.begun:
-                await self._begin()
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
-            self._busy = False
+        self._busy = True
+        if not self.begun:
+            await self._begin()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._busy = False
         now = self._loop.time()
         if now - self._last > PAUSE_SECONDS:
             self._yielded = now

@@ -7,6 +7,7 @@ the request is over.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -71,10 +72,13 @@ class RequestWatch:
         return known
 
     def events(self, index: int, events: Sequence[TurnEvent]) -> None:
-        choice = self.choice(index)
+        choice = self._choices.get(index) or self.choice(index)
         if choice.first is None and events:
             choice.saw_first(events, self._to.clock)
-        choice.saw(events)
+        if len(events) == 1 and events[0].__class__ is PartDelta:
+            choice.pieces[choice.kind] += 1
+        else:
+            choice.saw(events)
 
     def transcript(self) -> bytes | None:
         """Prompts and raw output as JSON, if the request asked for them."""
@@ -172,8 +176,6 @@ class _Choice:
     """What one turn told (`antiphon.turn.observe.TurnObserver`)."""
 
     __slots__ = (
-        "_answer",
-        "_commentary",
         "_log",
         "_prompt",
         "_received",
@@ -184,6 +186,7 @@ class _Choice:
         "end",
         "first",
         "kind",
+        "pieces",
         "recovered",
         "span",
     )
@@ -192,8 +195,8 @@ class _Choice:
         self._log = log
         self._prompt = 0
         self._received = 0
-        self._answer = 0
-        self._commentary = 0
+        self.pieces: Counter[PartKind | None] = Counter()
+        """Pieces of text by what they belong to."""
         self._usage: Usage | None = None
         self.completions = completions
         self.span = span
@@ -235,10 +238,7 @@ class _Choice:
     def saw(self, events: Sequence[TurnEvent]) -> None:
         for event in events:
             if event.__class__ is PartDelta:
-                if self.kind is PartKind.ANSWER:
-                    self._answer += 1
-                elif self.kind is not PartKind.REASONING:
-                    self._commentary += 1
+                self.pieces[self.kind] += 1
             elif isinstance(event, PartStart):
                 self.kind = event.kind
             elif isinstance(event, PartEnd):
@@ -282,8 +282,9 @@ class _Choice:
         commentary and final by the pieces that came of each.
         """
         rest = max(0, usage.completion_tokens - usage.reasoning_tokens)
-        pieces = self._answer + self._commentary
-        commentary = rest * self._commentary // pieces if pieces else 0
+        pieces = self.pieces.total() - self.pieces[PartKind.REASONING]
+        commentary = pieces - self.pieces[PartKind.ANSWER]
+        commentary = rest * commentary // pieces if pieces else 0
         return {
             "prompt": usage.prompt_tokens,
             "cached": usage.cached_tokens,

@@ -9,6 +9,11 @@ Sans-IO: bytes in, bytes and values out. The layers, each of use on its own:
     padding, replay             policies: which lengths show, which copies count
     errors                      the error tree: which layer, what the client should do
 
+And the clients, which do talk to the network and keep keys in files; they are `antiphon.sealed`:
+
+    http_client, async_http_client    for openai-python
+    Client, AsyncClient               the same, as HTTP clients of their own
+
 The names in ``__all__`` are imported when they are first used: a relay needs no cryptography.
 Extra: ``seal``.
 """
@@ -16,6 +21,7 @@ Extra: ``seal``.
 from __future__ import annotations
 
 __all__ = [
+    "AsyncClient",
     "BinaryHttpDecoder",
     "BinaryHttpError",
     "BinaryHttpLimits",
@@ -23,6 +29,7 @@ __all__ = [
     "ChunkedRequestSealer",
     "ChunkedResponseOpener",
     "ChunkedResponseSealer",
+    "Client",
     "Content",
     "EndOfMessage",
     "Freshness",
@@ -30,8 +37,10 @@ __all__ = [
     "KeyConfig",
     "KeyConfigError",
     "Keyring",
+    "KnownGateways",
     "OpenError",
     "OpenedRequest",
+    "OuterError",
     "Padding",
     "Pin",
     "PinError",
@@ -46,6 +55,7 @@ __all__ = [
     "SealedRequest",
     "TruncatedError",
     "UnknownKeyError",
+    "async_http_client",
     "date_of",
     "decode_keys",
     "decode_request",
@@ -58,6 +68,7 @@ __all__ = [
     "encode_request",
     "encode_response",
     "forwardable",
+    "http_client",
     "open_request",
     "open_response",
     "seal_request",
@@ -90,6 +101,7 @@ if TYPE_CHECKING:
         BinaryHttpError,
         KeyConfigError,
         OpenError,
+        OuterError,
         PinError,
         SealError,
         TruncatedError,
@@ -118,6 +130,8 @@ if TYPE_CHECKING:
         seal_request,
         seal_response,
     )
+    from antiphon.sealed.client import AsyncClient, Client, async_http_client, http_client
+    from antiphon.sealed.known import KnownGateways
 
 _HOMES = {
     "ChunkedRequestOpener": "chunked",
@@ -137,6 +151,7 @@ _HOMES = {
     "BinaryHttpError": "errors",
     "KeyConfigError": "errors",
     "OpenError": "errors",
+    "OuterError": "errors",
     "PinError": "errors",
     "SealError": "errors",
     "TruncatedError": "errors",
@@ -168,13 +183,25 @@ _HOMES = {
     "seal_response": "whole",
 }
 
+_CLIENTS = {
+    "AsyncClient": "client",
+    "Client": "client",
+    "KnownGateways": "known",
+    "async_http_client": "client",
+    "http_client": "client",
+}
+
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name in _HOMES:
+        home = f"antiphon.seal.{_HOMES[name]}"
+    elif name in _CLIENTS:
+        home = f"antiphon.sealed.{_CLIENTS[name]}"
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

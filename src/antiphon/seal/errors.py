@@ -6,6 +6,7 @@
     ├── UnknownKeyError       a request for a key the gateway does not have: fetch the keys again
     ├── OpenError             what was sealed does not open: altered, cut, reordered or forged
     │   └── TruncatedError    a sealed answer that ends before its final chunk
+    ├── OuterError            an answer in the clear to a sealed request: it did not get through
     └── BinaryHttpError       the message inside is not a valid HTTP message, or too large
 
 `layer` says who saw it and therefore how a server answers (RFC 9458, section 5.2): an error of the
@@ -27,6 +28,7 @@ __all__ = [
     "KeyConfigError",
     "Layer",
     "OpenError",
+    "OuterError",
     "PinError",
     "SealError",
     "TruncatedError",
@@ -91,6 +93,31 @@ class TruncatedError(OpenError):
 
     status_hint = 502
     advice = "The connection or a proxy cut the answer off: ask again."
+
+
+class OuterError(SealError):
+    """An answer in the clear to a sealed request. Anyone on the way can have given it, so it says
+    only that the request did not get through.
+
+    ``status`` is its HTTP status, ``problem`` the type of its problem document (RFC 9457) if it has
+    one, ``retry_after`` the seconds it asks to wait.
+    """
+
+    status_hint = 502
+    advice = "Look at what is between the client and the gateway: a proxy, a relay, its limits."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        problem: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = problem
+        self.retry_after = retry_after
 
 
 class BinaryHttpError(SealError):

@@ -19,7 +19,8 @@ __all__ = ["MAX_PADDED_BYTES", "NO_PADDING", "Padding"]
 MAX_PADDED_BYTES: Final = 1024 * 1024
 """Largest size a policy may name."""
 
-_SHORTEST_COMMENT: Final = 2
+_SHORTEST_COMMENT: Final = 3
+"""A colon, and an empty line: some readers split at empty lines before they look for comments."""
 
 _POLICY: Final = re.compile(r"multiple:([0-9]{1,7})|buckets:([0-9]{1,7}(?:,[0-9]{1,7}){0,63})")
 
@@ -67,7 +68,7 @@ class Padding(msgspec.Struct, frozen=True):
             return events
         if target - length < _SHORTEST_COMMENT:
             target = self.target(target + 1)
-        return b"".join((events, b":", b" " * (target - length - _SHORTEST_COMMENT), b"\n"))
+        return b"".join((events, b":", b" " * (target - length - _SHORTEST_COMMENT), b"\n\n"))
 
 
 NO_PADDING: Final = Padding()

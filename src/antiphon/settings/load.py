@@ -218,7 +218,11 @@ def _from_environment(environ: Mapping[str, str], known: Mapping[str, Option]) -
             if environ[name]:
                 values[option.path] = _from_text(option, environ[name], name)
         elif not name.startswith(_FOREIGN):
-            raise _unknown(f"environment: unknown variable {name}", name, by_variable, by_variable)
+            # Compared without the prefix, which would make all of them look alike.
+            rest = {variable.removeprefix(ENVIRONMENT_PREFIX) for variable in by_variable}
+            near = closest(name.removeprefix(ENVIRONMENT_PREFIX), rest)
+            meant = f"; did you mean {ENVIRONMENT_PREFIX}{near}?" if near else ""
+            raise SettingsError(f"environment: unknown variable {name}{meant}")
     return values
 
 

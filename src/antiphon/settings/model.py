@@ -25,6 +25,7 @@ __all__ = [
     "ModelSettings",
     "PromptSettings",
     "ResponsesSettings",
+    "SealSettings",
     "ServerSettings",
     "Settings",
     "StoreSettings",
@@ -37,6 +38,9 @@ Mode = Literal["auto", "harmony", "standard"]
 ``auto``: harmony for gpt-oss, standard for other models."""
 
 Effort = Literal["none", "minimal", "low", "medium", "high"]
+
+SealKem = Literal["x25519", "p256", "mlkem768-x25519"]
+SealCipher = Literal["aes-128-gcm", "chacha20-poly1305"]
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -221,6 +225,42 @@ class ResponsesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """WebSocket connections at a time."""
 
 
+class SealSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sealed transport: `antiphon serve --seal`, docs/seal.md."""
+
+    enabled: bool = False
+    """Whether sealed requests are taken and key configurations published."""
+    required: bool = False
+    """Take sealed requests only; turns sealed transport on. ``/health``, ``/ready`` and the key
+    configurations stay in the clear."""
+    keys_file: str | None = None
+    """The private keys, made if there are none; gateways behind one name share the file. Default:
+    ohttp-keys.json in the user's configuration folder."""
+    kems: Annotated[tuple[SealKem, ...], Meta(min_length=1)] = ("x25519",)
+    """Which kinds of keys are made and published; clients take the first that they know."""
+    ciphers: Annotated[tuple[SealCipher, ...], Meta(min_length=1)] = (
+        "aes-128-gcm",
+        "chacha20-poly1305",
+    )
+    """What new keys offer; clients take the first that they know."""
+    padding: str = "none"
+    """What answers are filled up to, so that lengths tell less: ``none``, ``multiple:N``, or
+    ``buckets:N,N,…``, in bytes of a chunk."""
+    replay_seconds: Annotated[int, Meta(ge=10, le=86_400)] = 300
+    """How old a request may be by its date. So long, and twice the next longer, it is remembered,
+    that a copy be refused."""
+    skew_seconds: Annotated[int, Meta(ge=0, le=3600)] = 60
+    """How wrong a client's clock may be."""
+    require_date: bool = False
+    """Refuse requests without a date: a copy of one is not noticed once it is forgotten."""
+    chunk_bytes: Annotated[int, Meta(ge=16_384)] = 64 * 1024
+    """Largest chunk of a sealed request. What is inside is held to ``server.body_bytes``."""
+    final_bytes: Annotated[int, Meta(ge=16_384)] = 1024 * 1024
+    """Largest last chunk of a sealed request: it is kept until the request ends."""
+    answer_bytes: Positive = 64 * 1024 * 1024
+    """Largest answer to a request that was not sealed in chunks: it is kept until it is whole."""
+
+
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine: ``[[engines]]``."""
 
@@ -360,6 +400,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompt: PromptSettings = PromptSettings()
     visibility: VisibilitySettings = VisibilitySettings()
     responses: ResponsesSettings = ResponsesSettings()
+    seal: SealSettings = SealSettings()
     launch: LaunchSettings = LaunchSettings()
     agent: AgentSettings = AgentSettings()
     log: LogSettings = LogSettings()

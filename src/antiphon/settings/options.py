@@ -27,7 +27,14 @@ __all__ = [
 ]
 
 ENVIRONMENT_PREFIX: Final = "ANTIPHON_"
-SHORT_FLAGS: Final = {"host": "server.host", "port": "server.port"}
+SHORT_FLAGS: Final = {
+    "host": "server.host",
+    "port": "server.port",
+    "reasoning-events": "responses.reasoning_events",
+    "seal": "seal.enabled",
+    "trace": "log.trace",
+    "workers": "server.workers",
+}
 """Flags that have a second, shorter name."""
 
 _SECRET: Final = frozenset({"api_key"})

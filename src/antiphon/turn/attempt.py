@@ -108,15 +108,21 @@ class Attempts:
         begun = self._answer("invalid-output")
         return msgspec.structs.replace(begun, rejected=(*rejected, note), detail=why)
 
-    def another_call(self, recipient: str, rejected: Sequence[Message], why: str) -> Attempt | None:
-        """Ask again for a call whose arguments did not fit."""
+    def another_call(
+        self, recipient: str, rejected: Sequence[Message], why: str, *, grammar: bool = False
+    ) -> Attempt | None:
+        """Ask again for a call whose arguments did not fit; ``grammar``: a custom tool's input."""
         if not self._retry():
             return None
-        note = Message.developer(
-            f"The arguments of your last call of {recipient} did not match its schema: {why}\n"
-            "Write the call again, with arguments that match the schema."
+        what, wanted, match = (
+            ("input", "grammar", "matches") if grammar else ("arguments", "schema", "match")
         )
-        begun = self._begun(self._call_plan(recipient), call_header(recipient), "invalid-arguments")
+        note = Message.developer(
+            f"The {what} of your last call of {recipient} did not match its {wanted}: {why}\n"
+            f"Write the call again, with {what} that {match} the {wanted}."
+        )
+        code = "invalid-input" if grammar else "invalid-arguments"
+        begun = self._begun(self._call_plan(recipient), call_header(recipient), code)
         return msgspec.structs.replace(begun, rejected=(*rejected, note), detail=why)
 
     def _retry(self) -> bool:

@@ -15,7 +15,7 @@ TURN_RULES: Final[dict[str, str]] = {
     "R7": "Arguments are valid JSON, or repaired, or delivered as they are; see docs/grammar.md.",
     "T1": "A turn ends with an answer or a call: one that has neither is continued once.",
     "T2": "The model speaks only for itself: what it writes for others is not acted on.",
-    "T3": "What is bound to a schema is checked, and asked for again if it does not fit.",
+    "T3": "What is bound to a schema or a grammar is checked, and asked for again if it misses.",
     "T4": "A turn that only repeats itself is ended.",
     "T5": "Reasoning that a client dropped is put back while its turn is open.",
 }
@@ -31,6 +31,7 @@ TURN_CODES: Final[dict[str, tuple[str, str]]] = {
     "further-answer": ("R1", "a second answer behind a structured one: kept as reasoning"),
     "further-call": ("R1", "more calls than one where parallel calls are off: kept as reasoning"),
     "invalid-arguments": ("T3", "a strict tool's arguments do not fit: asked for again"),
+    "invalid-input": ("T3", "a custom tool's input does not match its grammar: asked for again"),
     "invalid-output": ("T3", "a structured answer does not fit its schema: asked for again"),
     "message-of-another": ("T2", "a message in another role: kept as reasoning, or cut off"),
     "missing-call": ("T1", "no call where one was required: continued with a call's header"),

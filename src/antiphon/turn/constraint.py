@@ -10,16 +10,16 @@ import msgspec
 
 from antiphon.api.turn import StructuredOutput, TurnRequest
 from antiphon.codec.grammar.gbnf import gbnf
+from antiphon.codec.grammar.input_body import expressible
 from antiphon.codec.grammar.notes import GrammarText
-from antiphon.codec.grammar.plan import NONE, REQUIRED, Plan, ToolChoice, ToolMode, plan
+from antiphon.codec.grammar.plan import NONE, REQUIRED, InputBody, Plan, ToolChoice, ToolMode, plan
 from antiphon.codec.grammar.structural_tag import structural_tag
 from antiphon.engines.protocol import GrammarKind
 from antiphon.errors import SchemaError
 from antiphon.model.tools import ToolNamespace
 from antiphon.turn.offer import Offer
-from antiphon.turn.validation import check_usable
 
-__all__ = ["Constraint", "constraint", "planned", "written"]
+__all__ = ["Constraint", "constraint", "is_bound", "planned", "written"]
 
 _KNOWN: Final = 64
 _MAX_KNOWN_BYTES: Final = 65_536
@@ -37,19 +37,28 @@ class Constraint(msgspec.Struct, frozen=True):
     choice: ToolChoice = NONE
     parallel: bool = True
     output: StructuredOutput | None = None
+    inputs: Mapping[str, InputBody] = {}
+    """What custom tools' inputs are held to, by recipient."""
 
     def plan(self, *, think: bool) -> Plan:
         """What may follow ``<|start|>assistant``. Raises SchemaError."""
         response = None if self.output is None else self.output.schema
         return plan(
-            self.namespaces, self.choice, parallel=self.parallel, response=response, analysis=think
+            self.namespaces,
+            self.choice,
+            parallel=self.parallel,
+            response=response,
+            analysis=think,
+            inputs=self.inputs,
         )
 
     def only_call(self, recipient: str | None = None) -> Plan:
         """A call and nothing before it, of one tool or of any."""
         names = None if recipient is None else (recipient,)
         choice = ToolChoice(ToolMode.REQUIRED, names)
-        whole = plan(self.namespaces, choice, parallel=self.parallel, analysis=False)
+        whole = plan(
+            self.namespaces, choice, parallel=self.parallel, analysis=False, inputs=self.inputs
+        )
         return msgspec.structs.replace(whole, preamble=False)
 
     def only_answer(self) -> Plan:
@@ -58,18 +67,25 @@ class Constraint(msgspec.Struct, frozen=True):
         return plan((), NONE, response=response, analysis=False)
 
 
-def constraint(request: TurnRequest, offer: Offer) -> Constraint:
-    """What the request binds. Raises SchemaError for a schema that cannot be used.
+def is_bound(request: TurnRequest, offer: Offer) -> bool:
+    """Whether the request binds anything at all, whether an engine can be held to it or not."""
+    return bool(
+        request.output is not None
+        or offer.required
+        or request.strict_tools
+        or request.input_grammars
+    )
 
-    Tools that are not strict keep their types open: any JSON object is an argument.
+
+def constraint(request: TurnRequest, offer: Offer, kind: GrammarKind | None = "gbnf") -> Constraint:
+    """What the request binds an engine to that takes grammars of this kind.
+
+    Tools that are not strict keep their types open: any JSON object is an argument. A custom tool's
+    grammar that cannot be written for the engine binds nothing: the input is checked.
     """
-    if request.output is not None:
-        check_usable(request.output.schema, "response_format")
-    for tool in offer.tools.values():
-        if tool.strict and tool.schema is not None:
-            check_usable(tool.schema, f"tools: {tool.name}")
     strict = any(tool.strict for tool in offer.tools.values())
-    if request.output is None and not offer.required and not strict:
+    inputs = _inputs(offer, kind)
+    if request.output is None and not offer.required and not strict and not inputs:
         return Constraint(False, offer.namespaces)
     choice = REQUIRED if offer.required else ToolChoice()
     namespaces = {key: _loosened(key, space, offer) for key, space in offer.namespaces.items()}
@@ -80,7 +96,19 @@ def constraint(request: TurnRequest, offer: Offer) -> Constraint:
         choice if namespaces else NONE,
         offer.parallel,
         request.output,
+        inputs,
     )
+
+
+def _inputs(offer: Offer, kind: GrammarKind | None) -> dict[str, InputBody]:
+    """The grammars of custom tools that an engine can be held to."""
+    found = {}
+    for tool in offer.tools.values():
+        if tool.grammar is not None:
+            body = InputBody(tool.grammar.syntax, tool.grammar.definition)
+            if expressible(body, kind):
+                found[tool.recipient] = body
+    return found
 
 
 def planned(request: TurnRequest, offer: Offer, *, answer: bool, call: bool) -> str | None:

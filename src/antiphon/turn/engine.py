@@ -101,7 +101,7 @@ class TurnRunner:
                         try:
                             chunks = await engine.__anext__()
                         except StopAsyncIteration:
-                            watch.heard()
+                            watch.heard(None)
                             break
                         except asyncio.CancelledError:
                             if not watch.expired():
@@ -110,9 +110,7 @@ class TurnRunner:
                                 break
                             assert watch.error is not None
                             raise watch.error from None
-                        watch.heard()
-                        if chunks:
-                            watch.speaks()
+                        watch.heard(chunks)
                         if observer is not None:
                             observer.received(chunks)
                         if finish is not None:

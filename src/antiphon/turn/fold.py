@@ -33,7 +33,7 @@ from antiphon.turn.codes import argument_mends, mended
 from antiphon.turn.custom_input import InputStream
 from antiphon.turn.offer import Offer, OfferedTool
 from antiphon.turn.part import FoldOptions, Part
-from antiphon.turn.record import TurnRecord
+from antiphon.turn.record import BoundCall, TurnRecord
 from antiphon.turn.repetition import RepetitionGuard
 from antiphon.turn.stops import StopStrings
 
@@ -321,7 +321,7 @@ class TurnFold(TurnRecord):
             self._emit(PartEnd(text, complete, arguments), out)
             self._remember(part, text)
         if part.tool is not None:
-            self._called(part, part.tool, arguments, out, complete=complete)
+            self._called(part, part.tool, arguments, text, out, complete=complete)
 
     def _remember(self, part: Part, text: str) -> None:
         if part.kind is PartKind.PREAMBLE:
@@ -337,13 +337,14 @@ class TurnFold(TurnRecord):
         part: Part,
         tool: OfferedTool,
         arguments: Arguments | None,
+        written: str,
         out: list[TurnEvent],
         *,
         complete: bool,
     ) -> None:
         self.calls += 1
-        if tool.strict and complete:
-            self.bound.append((tool, arguments))
+        if complete and (tool.strict or tool.grammar is not None):
+            self.bound.append(BoundCall(tool, arguments, written, part.call_id))
         for further in arguments.more if arguments is not None and complete else ():
             if self.offer.parallel:
                 call = Message.call(
@@ -374,8 +375,8 @@ class TurnFold(TurnRecord):
         self.call_ids.append((len(self.messages), call_id))
         self.messages.append(call)
         self.calls += 1
-        if tool.strict:
-            self.bound.append((tool, arguments))
+        if tool.strict or tool.grammar is not None:
+            self.bound.append(BoundCall(tool, arguments, text, call_id))
 
     def _adopted(self, part: Part, out: list[TurnEvent]) -> bool:
         """Whether an unaddressed message was a call: then it is told as one."""

@@ -77,8 +77,11 @@ class ReasoningMemory:
                 if found := _read(data):
                     before[at] = found
             if before:
-                out[start:end] = _rebuilt(messages[start:end], start, before)
-                restored += len(before)
+                run = list(messages[start:end])
+                rebuilt = _rebuilt(run, start, before)
+                if rebuilt != run:
+                    out[start:end] = rebuilt
+                    restored += len(before)
         return (Conversation(tuple(out)), restored) if restored else (conversation, 0)
 
     async def remember(

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.api.toolnames import ToolNames
-from antiphon.api.turn import TurnRequest
+from antiphon.api.turn import InputGrammar, TurnRequest
 from antiphon.codec.grammar.plan import ToolMode
 from antiphon.codec.tooltable import ToolTable
 from antiphon.model.tools import FUNCTIONS, ToolNamespace
@@ -29,6 +29,8 @@ class OfferedTool(msgspec.Struct, frozen=True):
     json: bool = True
     custom: bool = False
     strict: bool = False
+    grammar: InputGrammar | None = None
+    """What a custom tool's input must match."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -44,6 +46,13 @@ class Offer(msgspec.Struct, frozen=True):
     nicknames: Mapping[str, str] = {}
     """Recipients made of clients' names → the recipient in the prompt. gpt-oss, offered `use_bash`,
     may still call `bash`, as it was trained to."""
+
+    @property
+    def checked(self) -> frozenset[str]:
+        """Recipients whose calls must keep to a schema or a grammar."""
+        return frozenset(
+            [tool.recipient for tool in self.tools.values() if tool.strict or tool.grammar]
+        )
 
     @property
     def table(self) -> ToolTable:
@@ -90,6 +99,7 @@ def offer_of(request: TurnRequest) -> Offer:
                     (tool.parameters or {}).get("type", "object") != "string",
                     recipient in request.custom_tools,
                     recipient in request.strict_tools,
+                    request.input_grammars.get(recipient),
                 )
         whole = not namespace.tools and (wanted is None or key in wanted)
         if whole:

@@ -16,19 +16,21 @@ from antiphon.errors import SchemaError
 from antiphon.model.message import Conversation, Role
 from antiphon.settings.model import ModelSettings, Settings
 from antiphon.turn.attempt import Attempt, Attempts
+from antiphon.turn.call_check import call_misfit
 from antiphon.turn.codes import mended
-from antiphon.turn.constraint import Constraint, constraint
+from antiphon.turn.constraint import Constraint, constraint, is_bound
 from antiphon.turn.fold import TurnFold
 from antiphon.turn.intake import Intake
 from antiphon.turn.memory import ReasoningMemory
 from antiphon.turn.offer import offer_of
 from antiphon.turn.part import FoldOptions
+from antiphon.turn.preflight import check_request
 from antiphon.turn.prompt import off_loop, renderer, room, size
 from antiphon.turn.repetition import RepetitionGuard
 from antiphon.turn.sampling import check_logprobs, sampling
 from antiphon.turn.stops import MAX_STOP_CHARS
 from antiphon.turn.truncate import room_for_answer, truncated
-from antiphon.turn.validation import check_text, misfit
+from antiphon.turn.validation import check_text
 
 __all__ = ["OneTurn"]
 
@@ -84,7 +86,8 @@ class OneTurn:
         """Make the prompt, decide how to begin. Raises ApiError for what cannot be done."""
         request = self.request
         bound = Constraint(False, self._offer.namespaces)
-        if request.output is not None or self._offer.required or request.strict_tools:
+        if is_bound(request, self._offer):
+            await check_request(request)
             bound = await self._bound()
         ids = {past.message: past.call_id for past in request.past_calls}
         conversation, restored = await self._memory.restore(
@@ -228,10 +231,9 @@ class OneTurn:
     async def _bound(self) -> Constraint:
         """What the request binds, looked at in a thread: schemas are the client's."""
         try:
-            return await asyncio.to_thread(constraint, self.request, self._offer)
+            return await asyncio.to_thread(constraint, self.request, self._offer, self._can.grammar)
         except SchemaError as error:
-            param = "tools" if str(error).startswith("tools") else "response_format"
-            raise ApiError(str(error), param=param, code="invalid_schema") from error
+            raise ApiError(str(error), param="tools", code="invalid_json_schema") from error
 
     def _options(self, attempt: Attempt) -> FoldOptions:
         request = self.request
@@ -246,7 +248,7 @@ class OneTurn:
             adopt=self._settings.turn.adopt_calls,
             structured=output is not None,
             hold_answer=strict and not held_to,
-            hold_calls=frozenset() if held_to else request.strict_tools,
+            hold_calls=frozenset() if held_to else self._offer.checked,
             opening=opening,
             logprobs=self._logprobs is not None,
         )
@@ -315,22 +317,22 @@ class OneTurn:
         Raises ApiError if it cannot be mended.
         """
         fold, output = self.fold, self.request.output
-        for tool, arguments in fold.bound[self._checked :]:
-            if arguments is None or tool.schema is None:
+        for call in fold.bound[self._checked :]:
+            tool = call.tool
+            why = await call_misfit(call)
+            if why is None:
                 continue
-            schema, value = tool.schema, arguments.value
-            why = "not a JSON object"
-            if value is not None:
-                found = await asyncio.to_thread(misfit, schema, value)
-                if found is None:
-                    continue
-                why = found
+            grammar = tool.grammar is not None
             leaked = self._misfits()
             attempt = None
             if not leaked:
-                attempt = self._attempts.another_call(tool.recipient, fold.discard(), why)
+                attempt = self._attempts.another_call(
+                    tool.recipient, fold.discard(), why, grammar=grammar
+                )
             if attempt is None:
-                raise _unfit(f"the arguments of {tool.name} do not match its schema: {why}")
+                what = "input" if grammar else "arguments"
+                match = "does not match its grammar" if grammar else "do not match its schema"
+                raise _unfit(f"the {what} of {tool.name} {match}: {why}")
             return attempt
         self._checked = len(fold.bound)
         if output is None or not output.strict or not fold.answers or fold.stop_string is not None:

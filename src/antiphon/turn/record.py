@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from antiphon.api.turn import TurnEvent
 from antiphon.codec.arguments import Arguments
 from antiphon.model.message import Message
 from antiphon.turn.offer import OfferedTool
 
-__all__ = ["TurnRecord"]
+__all__ = ["BoundCall", "TurnRecord"]
+
+
+class BoundCall(NamedTuple):
+    """A whole call of a strict tool, or of a custom tool with a grammar; its text as delivered."""
+
+    tool: OfferedTool
+    arguments: Arguments | None
+    text: str
+    call_id: str | None
 
 
 class TurnRecord:
@@ -23,8 +34,8 @@ class TurnRecord:
         """What the model said, as it will be rendered when it comes back."""
         self.call_ids: list[tuple[int, str]] = []
         """Index into ``messages`` and id of each call."""
-        self.bound: list[tuple[OfferedTool, Arguments | None]] = []
-        """Calls of strict tools, to be checked."""
+        self.bound: list[BoundCall] = []
+        """Calls to be checked."""
         self.held: list[TurnEvent] | None = None
         """What waits; None while nothing does."""
         self._before: tuple[int, int, int, bool, int] | None = None

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.codec.grammar.limits import check_schema
+from antiphon.codec.grammar.satisfiable import satisfiable
 from antiphon.errors import SchemaError
 
 __all__ = ["MAX_REGEX_BYTES", "check_text", "check_usable", "misfit"]
@@ -22,21 +23,41 @@ MAX_REGEX_BYTES: Final = 2 * 1024 * 1024
 _KNOWN: Final = 64
 _MAX_KNOWN_BYTES: Final = 65_536
 _MAX_DETAIL: Final = 300
+_MAX_WHOLE: Final = 2.0**53
 
 
-def check_usable(schema: Mapping[str, Any], where: str) -> None:
-    """Raise SchemaError, naming ``where``, if no validator can be made of the schema."""
+def check_usable(schema: Mapping[str, Any], where: str, *, object_only: bool = False) -> None:
+    """Raise SchemaError, naming ``where``, if no validator can be made of the schema, or if no
+    value satisfies it; with ``object_only``, no object.
+    """
+    data = msgspec.json.encode(check_schema(schema, where))
+    known = len(data) <= _MAX_KNOWN_BYTES
     try:
-        _validator(schema, where)
+        (_remembered if known else _made)(data)
     except SchemaError as error:
         raise SchemaError(f"{where}: {error}") from error
+    if (_satisfied if known else _satisfiable)(data, object_only):
+        return
+    what = "object" if object_only else "value"
+    raise SchemaError(f"{where}: no {what} satisfies the schema")
 
 
 def misfit(schema: Mapping[str, Any], value: Any) -> str | None:
-    """Why the value does not fit, in a few words; None if it does. Raises SchemaError."""
+    """Why the value does not fit, in a few words; None if it does. Raises SchemaError.
+
+    A number without a fraction is an integer, however it is written: before draft 6, ``1.0`` was
+    none.
+    """
+    validator = _validator(schema, "schema")
+    why = _misfit(validator, value)
+    if why is not None and (whole := _whole(value)) is not value:
+        why = _misfit(validator, whole)
+    return why
+
+
+def _misfit(validator: Any, value: Any) -> str | None:
     from jsonschema_rs import ValidationError
 
-    validator = _validator(schema, "schema")
     try:
         validator.validate(value)
     except ValidationError as error:
@@ -45,6 +66,19 @@ def misfit(schema: Mapping[str, Any], value: Any) -> str | None:
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"cannot be checked: {error}"[:_MAX_DETAIL]) from error
     return None
+
+
+def _whole(value: Any) -> Any:
+    """The value with its whole numbers as integers; the very same if there is nothing to change."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= _MAX_WHOLE else value
+    if isinstance(value, list):
+        items = [_whole(item) for item in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if isinstance(value, dict):
+        members = {key: _whole(item) for key, item in value.items()}
+        return members if any(members[key] is not value[key] for key in value) else value
+    return value
 
 
 def check_text(schema: Mapping[str, Any], text: str) -> str | None:
@@ -80,6 +114,13 @@ def _made(data: bytes) -> Any:
 
 
 _remembered = lru_cache(maxsize=_KNOWN)(_made)
+
+
+def _satisfiable(data: bytes, object_only: bool) -> bool:
+    return satisfiable(msgspec.json.decode(data), object_only=object_only)
+
+
+_satisfied = lru_cache(maxsize=2 * _KNOWN)(_satisfiable)
 
 
 def _refused(uri: str) -> Any:

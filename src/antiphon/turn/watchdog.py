@@ -16,9 +16,9 @@ __all__ = ["Watchdog"]
 class Watchdog:
     """Ends a wait for the engine that takes too long: ``idle`` for silence, ``total`` for the turn.
 
-    ``silence`` is how long it may be silent now: `reading` makes it longer, `speaks` as it was.
-    Between `waits` and `heard`, the current task may be cancelled; `expired` says that it was this
-    watchdog. A slow client is not the engine's silence.
+    ``silence`` is how long it may be silent now: `reading` makes it longer, what is `heard` ends
+    that. Between `waits` and `heard`, the current task may be cancelled; `expired` says that it was
+    this watchdog. A slow client is not the engine's silence.
     """
 
     __slots__ = (
@@ -53,10 +53,6 @@ class Watchdog:
         """The engine reads a prompt, which may take so long and says nothing."""
         self.silence = self._idle + seconds
 
-    def speaks(self) -> None:
-        """The engine has begun to answer."""
-        self.silence = self._idle
-
     def waits(self) -> None:
         """The turn waits for the engine now. Raises ApiError if its time is over."""
         self._last = now = self._loop.time()
@@ -64,9 +60,11 @@ class Watchdog:
             raise self._late()
         self._task = asyncio.current_task(self._loop)
 
-    def heard(self) -> None:
-        """The engine said something."""
+    def heard(self, something: object) -> None:
+        """The engine is alive; with ``something``, it has begun to answer."""
         self._task = None
+        if something:
+            self.silence = self._idle
 
     def expired(self) -> bool:
         """Whether a cancellation was this watchdog's and nobody else's."""

@@ -52,7 +52,7 @@ def _read(raw_tools: bytes, raw_functions: bytes) -> Toolset:
         if tool.name in offered:
             ignored.append(where)
         else:
-            offered[tool.name] = _offered(tool, where, ignored)
+            offered[tool.name] = _offered(tool, where)
 
     tools = decode_field(_TOOLS, raw_tools, "tools") or []
     for i, tool in enumerate(tools):
@@ -72,14 +72,14 @@ def _read(raw_tools: bytes, raw_functions: bytes) -> Toolset:
 _known = lru_cache(maxsize=KNOWN_TOOLSETS)(_read)
 
 
-def _offered(tool: FunctionTool | CustomTool, where: str, ignored: list[str]) -> Offered:
+def _offered(tool: FunctionTool | CustomTool, where: str) -> Offered:
     if isinstance(tool, CustomTool):
         return Offered(
             name=tool.name,
             where=where,
             description=tool.description,
             custom=True,
-            grammar=_grammar(tool, where, ignored),
+            grammar=_grammar(tool, where),
         )
     return Offered(
         name=tool.name,
@@ -90,8 +90,7 @@ def _offered(tool: FunctionTool | CustomTool, where: str, ignored: list[str]) ->
     )
 
 
-def _grammar(tool: CustomTool, where: str, ignored: list[str]) -> InputGrammar | None:
-    """A custom tool's grammar. That nothing enforces it is reported."""
+def _grammar(tool: CustomTool, where: str) -> InputGrammar | None:
     if tool.format is None or tool.format.type == "text":
         return None
     field = f"{where}.format"
@@ -105,7 +104,6 @@ def _grammar(tool: CustomTool, where: str, ignored: list[str]) -> InputGrammar |
     syntax = inner.syntax if inner is not None else tool.format.syntax
     if definition is None or syntax is None:
         raise MessageError(f"{field}.grammar: is missing", field=f"{field}.grammar")
-    ignored.append(field)
     return input_grammar(syntax, definition, f"{field}.grammar")
 
 

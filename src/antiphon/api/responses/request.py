@@ -306,6 +306,7 @@ class _Reader:
             past_calls=tuple(translation.calls),
             tools=tools.tools.namespaces,
             strict_tools=tools.tools.strict,
+            schema_fields=tools.tools.fields,
             custom_tools=tools.tools.custom,
             input_grammars=tools.tools.grammars,
             choice=choice,

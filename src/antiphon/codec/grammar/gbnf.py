@@ -10,9 +10,10 @@ from typing import Final
 
 from antiphon.codec.grammar.gbnf_schema import schema_rule
 from antiphon.codec.grammar.gbnf_text import Rules, choice, literal
+from antiphon.codec.grammar.input_body import input_rule
 from antiphon.codec.grammar.limits import Budget, check_schema
 from antiphon.codec.grammar.notes import GrammarText, Notes
-from antiphon.codec.grammar.plan import AnyText, Body, Call, Plan
+from antiphon.codec.grammar.plan import AnyText, Body, Call, InputBody, Plan
 from antiphon.vocab.control import CHANNEL, CONSTRAIN, END, MESSAGE, START
 
 __all__ = ["gbnf"]
@@ -71,5 +72,7 @@ def _body(
 ) -> str:
     if isinstance(body, AnyText):
         return "text"
+    if isinstance(body, InputBody):
+        return input_rule(body, where, rules, budget, notes)
     schema = check_schema(body.schema, where)
     return schema_rule(schema, where, rules, budget, notes, object_only=object_only)

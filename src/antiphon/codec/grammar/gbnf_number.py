@@ -6,8 +6,9 @@ from math import ceil, floor, isfinite
 from typing import Any, Final
 
 from antiphon.codec.grammar.gbnf_text import choice
+from antiphon.codec.grammar.limits import MAX_INTEGER_DIGITS
 
-__all__ = ["MAX_DIGITS", "integer_bounds", "integer_range"]
+__all__ = ["MAX_DIGITS", "any_number", "integer_bounds", "integer_range"]
 
 MAX_DIGITS: Final = 20
 """Longest bound written out digit by digit; 64-bit integers have at most 20."""
@@ -27,6 +28,18 @@ def integer_bounds(flat: dict[str, Any]) -> tuple[int | None, int | None]:
         below = ceil(value) - 1
         high = below if high is None else min(high, below)
     return low, high
+
+
+def any_number(flat: dict[str, Any]) -> bool:
+    """Whether there is any number between a schema's bounds, with a fraction or without."""
+    low, high = flat.get("minimum"), flat.get("maximum")
+    above, below = flat.get("exclusiveMinimum"), flat.get("exclusiveMaximum")
+    return not (
+        (low is not None and high is not None and low > high)
+        or (low is not None and below is not None and low >= below)
+        or (above is not None and high is not None and above >= high)
+        or (above is not None and below is not None and above >= below)
+    )
 
 
 def integer_range(low: int | None, high: int | None) -> str | None:
@@ -62,7 +75,7 @@ def _natural(low: int, high: int | None) -> list[str]:
         options.append(_same_length(str(first), str(last)))
         length += 1
         if high is None:
-            options.append(f"[1-9] {_digits(length - 1, more=True)}")
+            options.append(f"[1-9] {_digits(length - 1, max(length - 1, MAX_INTEGER_DIGITS - 1))}")
             break
     return options
 
@@ -89,7 +102,7 @@ def _same_length(low: str, high: str) -> str:
     return choice(options)
 
 
-def _digits(count: int, *, more: bool = False) -> str:
-    if more:
-        return f"[0-9]{{{count},}}"
+def _digits(count: int, most: int | None = None) -> str:
+    if most is not None and most > count:
+        return f"[0-9]{{{count},{most}}}"
     return "[0-9]" if count == 1 else f"[0-9]{{{count}}}"

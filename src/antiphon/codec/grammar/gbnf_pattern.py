@@ -6,12 +6,12 @@ Only translated, never run: literals, classes, groups, alternatives and bounded 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.codec.grammar.gbnf_text import Rules, choice, literal
 from antiphon.codec.grammar.limits import MAX_PATTERN_CHARS, Budget
 
-__all__ = ["FORMATS", "pattern_body"]
+__all__ = ["FORMATS", "InputText", "input_text", "literal_text", "pattern_body"]
 
 _DATE: Final = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME: Final = (
@@ -33,6 +33,7 @@ _CLASSES: Final = {
 }
 _CONTROLS: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 _SHORT: Final = {"\t": "t", "\n": "n", "\r": "r", "\f": "f", "\b": "b"}
+_LONG: Final = "".join([chr(code) for code in range(32) if chr(code) not in _SHORT])
 _Ranges = list[tuple[str, str]]
 
 
@@ -57,6 +58,44 @@ def pattern_body(pattern: str, rules: Rules, budget: Budget) -> str | None:
     return body
 
 
+def input_text(pattern: str, rules: Rules, budget: Budget) -> InputText | None:
+    r"""The same for a custom tool's regular expression, which the whole text must match; and
+    whether it may be empty. The syntax is that of Rust's regex crate.
+
+    ``\d``, ``\w`` and ``\s`` mean ASCII, and the no-break space, here: less than they might.
+    """
+    if len(pattern) > MAX_PATTERN_CHARS:
+        return None
+    inner = pattern.removeprefix("^")
+    backslashes = len(inner) - 1 - len(inner[:-1].rstrip("\\"))
+    if inner.endswith("$") and not backslashes % 2:
+        inner = inner[:-1]
+    if inner == pattern:
+        inner = f"(?:{pattern})"
+    try:
+        translator = _Translator(inner, rules, budget, raw_less=True, rust=True)
+        body = translator.whole()
+        if translator.takes_bar:
+            translator = _Translator(inner, rules, budget, raw_less=False, rust=True)
+            body = translator.whole()
+    except _UnsupportedError:
+        return None
+    return InputText(body, translator.nullable)
+
+
+class InputText(NamedTuple):
+    """The expression, and whether the text may be empty."""
+
+    text: str
+    nullable: bool
+
+
+def literal_text(content: str) -> str:
+    """The expression of these very characters inside a JSON string."""
+    special = ('"', "\\", "<", *map(chr, range(32)))
+    return literal("".join([_json_escape(c) if c in special else c for c in content]))
+
+
 class _Translator:
     """A recursive-descent reader of one pattern.
 
@@ -64,12 +103,17 @@ class _Translator:
     written as an escape: ``raw_less`` is off then.
     """
 
-    def __init__(self, pattern: str, rules: Rules, budget: Budget, *, raw_less: bool) -> None:
+    def __init__(
+        self, pattern: str, rules: Rules, budget: Budget, *, raw_less: bool, rust: bool = False
+    ) -> None:
         self.pattern = pattern
         self.at = 0
         self.rules = rules
         self.budget = budget
         self.raw_less = raw_less
+        self.rust = rust
+        self.nullable = False
+        """Whether what was read last may be empty."""
         self.takes_bar = False
 
     def whole(self) -> str:
@@ -92,27 +136,38 @@ class _Translator:
         if depth > _MAX_NESTING:
             raise _UnsupportedError
         options = [self._sequence(depth)]
+        nullable = self.nullable
         while self._peek() == "|":
             self.at += 1
             options.append(self._sequence(depth))
+            nullable |= self.nullable
+        self.nullable = nullable
         return choice(options)
 
     def _sequence(self, depth: int) -> str:
         parts: list[str] = []
+        nullable = True
         while self._peek() not in ("", "|", ")"):
+            self.nullable = False
             parts.append(self._repeated(self._atom(depth)))
+            nullable &= self.nullable
+        self.nullable = nullable
         return " ".join(parts) or '""'
 
     def _repeated(self, atom: str) -> str:
         char = self._peek()
+        if self.nullable and char in ("*", "+", "{"):  # llama.cpp calls it left recursion
+            raise _UnsupportedError
         if char in ("*", "+", "?"):
             self.at += 1
+            self.nullable = char != "+"
             atom += char
         elif char == "{":
             self.at += 1
             low, high = self._bounds()
             if not self.budget.repeat(max(low, high or 0)):
                 raise _UnsupportedError
+            self.nullable = low == 0
             atom += f"{{{low}}}" if low == high else f"{{{low},{'' if high is None else high}}}"
         else:
             return atom
@@ -147,7 +202,8 @@ class _Translator:
         if char == "[":
             return self._class()
         if char == ".":
-            return self._characters([("\n", "\n"), ("\r", "\r")], negated=True)
+            breaks = [("\n", "\n")] if self.rust else [("\n", "\n"), ("\r", "\r")]
+            return self._characters(breaks, negated=True)
         if char == "\\":
             name = self._take()
             if name.lower() in _CLASSES:
@@ -179,6 +235,8 @@ class _Translator:
         self.at += negated
         ranges: _Ranges = []
         while (char := self._take()) != "]":
+            if self.rust and (char == "[" or (char in "&-~" and self._peek() == char)):
+                raise _UnsupportedError  # a class in a class, or an operation on classes
             if char == "\\":
                 name = self._take()
                 if name.lower() in _CLASSES:
@@ -205,6 +263,8 @@ class _Translator:
         self.takes_bar |= negated or any(low <= "|" <= high for low, high in ranges)
         if negated:
             raw = "".join([_range(low, high) for low, high in ranges])
+            if self.rust:
+                return self.rules.add(choice([f'[^"\\\\<\\x00-\\x1F{raw}]', *_escapes_but(ranges)]))
             return choice([f'[^"\\\\<\\x00-\\x1F{raw}]', "escape"])
         options: list[str] = []
         raw = "".join([_range(a, b) for low, high in ranges for a, b in self._plain(low, high)])
@@ -230,6 +290,26 @@ class _Translator:
         if start <= ord(high):
             out.append((chr(start), high))
         return out
+
+
+def _escapes_but(ranges: _Ranges) -> list[str]:
+    """The escapes of a JSON string for all characters but these."""
+
+    def free(char: str) -> bool:
+        return not any(low <= char <= high for low, high in ranges)
+
+    short = [name for char, name in (('"', '\\"'), ("\\", "\\\\"), ("/", "/")) if free(char)]
+    short += [name for char, name in _SHORT.items() if free(char)]
+    options = [f'"\\\\" [{"".join(short)}]'] if short else []
+    if free("<"):
+        options.append('"\\\\u003" [cC]')
+    if all(map(free, _LONG)):
+        options.append('"\\\\u00" ( "0" [0-7bBeEfF] | "1" hex )')
+    if all(high < "\x80" for _, high in ranges):
+        options.append(
+            '"\\\\u" ( [1-9a-fA-F] hex hex hex | "0" [1-9a-fA-F] hex hex | "00" [89a-fA-F] hex )'
+        )
+    return options
 
 
 def _json_escape(char: str) -> str:

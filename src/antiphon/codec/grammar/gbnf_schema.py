@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from antiphon.codec.grammar.flatten import TYPES, Flat, Flattener, Merged, combiners
 from antiphon.codec.grammar.gbnf_members import Field, array_rule, extra_key, object_rule
-from antiphon.codec.grammar.gbnf_number import integer_bounds, integer_range
+from antiphon.codec.grammar.gbnf_number import any_number, integer_bounds, integer_range
 from antiphon.codec.grammar.gbnf_pattern import FORMATS, pattern_body
 from antiphon.codec.grammar.gbnf_text import Rules, choice, json_literal, sized_chars
 from antiphon.codec.grammar.limits import Budget
 from antiphon.codec.grammar.notes import Notes
 from antiphon.errors import SchemaError
 
-__all__ = ["schema_rule"]
+__all__ = ["NoValueError", "schema_rule"]
 
 _OF_OBJECT: Final = ("properties", "required", "additionalProperties")
 _OF_ARRAY: Final = ("items", "prefixItems", "minItems", "maxItems")
@@ -52,8 +52,12 @@ def schema_rule(
             impossible.add(found.key)
             continue
         if written is None:
-            raise SchemaError(f"{where}: no value satisfies the schema")
+            raise NoValueError(f"{where}: no value satisfies the schema")
         return written
+
+
+class NoValueError(SchemaError):
+    """No value satisfies the schema."""
 
 
 class _ImpossibleError(Exception):
@@ -237,6 +241,10 @@ class _Writer:
         return self.rules.add(choice([_constant(v) for v in values])) if values else None
 
     def _object(self, flat: Flat, where: str) -> str | None:
+        most = flat.get("maxProperties")
+        fewest = max(flat.get("minProperties", 0), len(set(flat.get("required", ()))))
+        if most is not None and most < fewest:
+            return None
         if not any(key in flat for key in (*_OF_OBJECT, "patternProperties")):
             return "object"
         properties: dict[str, Any] = flat.get("properties", {})
@@ -321,11 +329,11 @@ class _Writer:
             return "integer"
         return self.rules.add(written) if written else None
 
-    def _number(self, flat: Flat, where: str) -> str:
+    def _number(self, flat: Flat, where: str) -> str | None:
         for keyword in _OF_NUMBER:
             if keyword in flat:
                 self.notes.add(where, keyword, "is not enforced for numbers with a fraction")
-        return "number"
+        return "number" if any_number(flat) else None
 
 
 def _options(options: list[str | None]) -> str | None:

@@ -11,7 +11,14 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from antiphon.codec.grammar.limits import MAX_GRAMMAR_CHARS, MAX_RULES, MAX_WHITESPACE
+from antiphon.codec.grammar.limits import (
+    MAX_EXPONENT_DIGITS,
+    MAX_FRACTION_DIGITS,
+    MAX_GRAMMAR_CHARS,
+    MAX_INTEGER_DIGITS,
+    MAX_RULES,
+    MAX_WHITESPACE,
+)
 from antiphon.errors import SchemaError
 
 __all__ = ["SHARED", "Rules", "choice", "json_literal", "literal", "sized_chars", "spells_control"]
@@ -34,8 +41,11 @@ SHARED: Final = {
     "chars": '( plain chars | "<" chars-less )?',
     "chars-less": '( not-bar chars | "<" chars-less | "|" chars-bar )?',
     "chars-bar": '( not-name chars | "<" chars-less )?',
-    "integer": r'"-"? ( "0" | [1-9] [0-9]* )',
-    "number": r'integer ( "." [0-9]+ )? ( [eE] [-+]? [0-9]+ )?',
+    "integer": rf'"-"? ( "0" | [1-9] [0-9]{{0,{MAX_INTEGER_DIGITS - 1}}} )',
+    "number": (
+        rf'integer ( "." [0-9]{{1,{MAX_FRACTION_DIGITS}}} )?'
+        rf" ( [eE] [-+]? [0-9]{{1,{MAX_EXPONENT_DIGITS}}} )?"
+    ),
     "value": 'object | array | string | number | "true" | "false" | "null"',
     "object": r'"{" ws ( member ( ws "," ws member )* ws )? "}"',
     "member": r'string ws ":" ws value',

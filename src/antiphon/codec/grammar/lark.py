@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from antiphon.codec.grammar.input_body import input_schema
 from antiphon.codec.grammar.notes import GrammarText, Notes
-from antiphon.codec.grammar.plan import AnyText, Body, Call, Plan
+from antiphon.codec.grammar.plan import AnyText, Body, Call, InputBody, Plan
 from antiphon.codec.grammar.portable import portable_schema
 from antiphon.vocab.control import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START
 
@@ -73,6 +74,9 @@ def _call(index: int, call: Call) -> str:
 def _rule(name: str, body: Body, where: str, notes: Notes, *, object_only: bool = False) -> str:
     if isinstance(body, AnyText):
         return f"{name}: TEXT"
-    schema = portable_schema(body.schema, where, notes, object_only=object_only)
+    if isinstance(body, InputBody):
+        schema = input_schema(body, where, notes)
+    else:
+        schema = portable_schema(body.schema, where, notes, object_only=object_only)
     text = json.dumps({**schema, "x-guidance": _LENIENT}, ensure_ascii=False)
     return f"{name}: %json {text}"

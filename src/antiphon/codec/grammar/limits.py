@@ -15,7 +15,10 @@ from antiphon.errors import SchemaError
 
 __all__ = [
     "MAX_ALTERNATIVES",
+    "MAX_EXPONENT_DIGITS",
+    "MAX_FRACTION_DIGITS",
     "MAX_GRAMMAR_CHARS",
+    "MAX_INTEGER_DIGITS",
     "MAX_PATTERN_CHARS",
     "MAX_REPETITION",
     "MAX_RULES",
@@ -54,6 +57,16 @@ MAX_TOTAL_REPETITION: Final = 10_000
 
 MAX_PATTERN_CHARS: Final = 500
 """Longest ``pattern`` that is translated."""
+
+MAX_INTEGER_DIGITS: Final = 18
+"""Most digits of an integer, and of a number before its point, unless the schema's bounds say more:
+every such integer fits into 64 bits. Without a limit a small model may write digits for ever."""
+
+MAX_FRACTION_DIGITS: Final = 17
+"""Most digits behind a number's point: with them every double can be written exactly."""
+
+MAX_EXPONENT_DIGITS: Final = 3
+"""Most digits of a number's exponent."""
 
 MAX_WHITESPACE: Final = 32
 """Most spaces or tabs that indent one line of JSON."""

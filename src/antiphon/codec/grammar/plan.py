@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -26,6 +27,7 @@ __all__ = [
     "AnyText",
     "Body",
     "Call",
+    "InputBody",
     "JsonBody",
     "Plan",
     "ToolChoice",
@@ -71,7 +73,15 @@ class JsonBody(msgspec.Struct, frozen=True, tag="json"):
     schema: dict[str, Any]
 
 
-Body = AnyText | JsonBody
+class InputBody(msgspec.Struct, frozen=True, tag="input"):
+    """A custom tool's body: ``{"input": "…"}``, where the text matches a client's grammar."""
+
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
+Answer = AnyText | JsonBody
+Body = Answer | InputBody
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -90,7 +100,7 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     calls: tuple[Call, ...] = ()
-    final: Body | None = AnyText()
+    final: Answer | None = AnyText()
     analysis: bool = True
     preamble: bool = False
     parallel: bool = False
@@ -101,6 +111,9 @@ class Plan(msgspec.Struct, frozen=True):
         return not self.calls and isinstance(self.final, AnyText)
 
 
+_NO_INPUTS: Final[Mapping[str, InputBody]] = MappingProxyType({})
+
+
 def plan(
     tools: Mapping[str, ToolNamespace] | Iterable[ToolNamespace | Tool] = (),
     choice: ToolChoice = AUTO,
@@ -108,22 +121,24 @@ def plan(
     parallel: bool = True,
     response: Mapping[str, Any] | None = None,
     analysis: bool = True,
+    inputs: Mapping[str, InputBody] = _NO_INPUTS,
 ) -> Plan:
     """What these tools, this choice and this response schema allow.
 
     A bare `Tool` belongs to the `functions` namespace. A tool without parameters takes any JSON
     object; one whose parameters are of type string takes free text, as does a namespace without
     tools (``python``). ``response`` is the JSON Schema of the final answer, ``{"type": "object"}``
-    for any JSON object, None for free text.
+    for any JSON object, None for free text. ``inputs`` has what custom tools' inputs must match, by
+    recipient.
 
     Raises SchemaError if a tool that is named is not offered, if a call is required and none is
     possible, or for a schema beyond the limits; MessageError for a name that cannot be a recipient.
     """
-    offered = _calls(tools)
+    offered = _calls(tools, inputs)
     calls = () if choice.mode is ToolMode.NONE else _chosen(offered, choice)
     if choice.mode is ToolMode.REQUIRED and not calls:
         raise SchemaError("a tool call is required, but no tool is offered")
-    final: Body | None = AnyText()
+    final: Answer | None = AnyText()
     if choice.mode is ToolMode.REQUIRED:
         final = None
     elif response is not None:
@@ -139,6 +154,7 @@ def plan(
 
 def _calls(
     tools: Mapping[str, ToolNamespace] | Iterable[ToolNamespace | Tool],
+    inputs: Mapping[str, InputBody],
 ) -> dict[str, Call]:
     given = tools.values() if isinstance(tools, Mapping) else tools
     calls: dict[str, Call] = {}
@@ -153,7 +169,8 @@ def _calls(
             calls[name] = Call(name, AnyText(), channels)
         for tool in namespace.tools if namespace else bare:
             recipient = f"{name}.{tool.name}"
-            calls[recipient] = Call(recipient, _body(tool, recipient), channels)
+            body = inputs.get(recipient) or _body(tool, recipient)
+            calls[recipient] = Call(recipient, body, channels)
     if len(calls) > MAX_CALLS:
         raise SchemaError(f"{len(calls)} tools are offered, the limit is {MAX_CALLS}")
     return calls

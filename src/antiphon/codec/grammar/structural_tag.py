@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from antiphon.codec.grammar.input_body import input_schema
 from antiphon.codec.grammar.notes import GrammarText, Notes
-from antiphon.codec.grammar.plan import AnyText, Body, Call, Plan
+from antiphon.codec.grammar.plan import AnyText, Body, Call, InputBody, Plan
 from antiphon.codec.grammar.portable import portable_schema
 
 __all__ = ["structural_tag"]
@@ -96,5 +97,8 @@ def _tag(begin: str, content: Any, end: str | list[str]) -> Any:
 def _content(body: Body, where: str, notes: Notes, *, object_only: bool = False) -> Any:
     if isinstance(body, AnyText):
         return _FREE
-    schema = portable_schema(body.schema, where, notes, object_only=object_only)
+    if isinstance(body, InputBody):
+        schema = input_schema(body, where, notes)
+    else:
+        schema = portable_schema(body.schema, where, notes, object_only=object_only)
     return {"type": "json_schema", "json_schema": schema}

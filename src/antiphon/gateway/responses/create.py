@@ -36,6 +36,7 @@ from antiphon.gateway.responses.work import Work
 from antiphon.gateway.services import Services
 from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
+from antiphon.turn.preflight import check_request
 
 __all__ = [
     "DIALECT_HEADER",
@@ -180,6 +181,7 @@ class Creation:
         aliased = request.turn.names.aliased
         if aliased:
             context.notes["aliased"] = dict(islice(aliased.items(), MAX_ALIASES_LOGGED))
+        await check_request(request.turn)
         return Work(
             services,
             context,

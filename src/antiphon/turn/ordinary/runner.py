@@ -16,6 +16,7 @@ from antiphon.errors import AntiphonError, EngineError
 from antiphon.net.sse import ServerSentEventDecoder
 from antiphon.settings.model import TurnSettings
 from antiphon.turn.observe import TurnObserver
+from antiphon.turn.ordinary.checked import CheckedCalls
 from antiphon.turn.ordinary.events import ChatFolder
 from antiphon.turn.ordinary.request import chat_body
 from antiphon.turn.watchdog import Watchdog
@@ -55,6 +56,7 @@ class OrdinaryRunner:
             )
         watch = Watchdog(idle=self._settings.idle_seconds, total=self._settings.seconds)
         fold = ChatFolder(request, self._new_id)
+        checked = CheckedCalls(request)
         try:
             async with through.open(PATH, chat_body(request)) as answer:
                 if answer.status != 200:
@@ -67,14 +69,14 @@ class OrdinaryRunner:
                         try:
                             piece = await anext(pieces)
                         except StopAsyncIteration:
-                            watch.heard()
+                            watch.heard(None)
                             break
                         except asyncio.CancelledError:
                             if not watch.expired():
                                 raise
                             assert watch.error is not None
                             raise watch.error from None
-                        watch.heard()
+                        watch.heard(piece)
                         out: list[TurnEvent] = []
                         done = False
                         for event in decoder.feed(piece):
@@ -82,12 +84,12 @@ class OrdinaryRunner:
                                 done = True
                                 break
                             out += fold.feed(event.data)
-                        yield out
+                        yield await checked.passed(out)
                         if done:
                             break
             if not fold.finished:
                 raise EngineError(f"{through.name} broke off without saying that it ended")
-            yield fold.end()
+            yield await checked.passed(fold.end())
         except AntiphonError as error:
             raise as_api_error(error) from error
         finally:

@@ -1,0 +1,339 @@
+"""Sealed requests against plain ones, through the same gateway in one run.
+
+    python benchmarks/seal.py            every row, four minutes
+    python benchmarks/seal.py --quick    small and inexact, to see that it works
+    python benchmarks/seal.py --write    every row, and benchmarks/RESULTS.md
+
+The stage is that of gateway.py: the gateway alone on core 0; load and a fake of llama.cpp's server
+on core 1. Plain and sealed requests take turns, so that what else the machine does falls on both.
+Times are the client's: for sealed ones it seals the request and opens the answer within them. The
+store is a SQLite file, in which each sealed request's nonce is claimed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime as dt
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from importlib.metadata import version
+from pathlib import Path
+
+import httptools
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from gateway import CONTROL_TOKENS, LOAD_CORE, Row, Stage, row
+from gateway_child import cpu_seconds
+from gateway_client import chat_body
+from report import machine
+from results import RESULTS, replace_part
+
+from antiphon.seal import (
+    BinaryHttpDecoder,
+    ChunkedRequestSealer,
+    ChunkedResponseOpener,
+    Content,
+    KeyConfig,
+    RequestHead,
+    decode_keys,
+    encode_content,
+    encode_end,
+    encode_head,
+)
+from antiphon.seal.media import CHUNKED_REQUEST, WELL_KNOWN_GATEWAY
+
+MEGABYTE = 1_000_000
+CHAT = "/v1/chat/completions"
+_FIRST = re.compile(rb'"(?:reasoning_content|reasoning|content)": ?"[^"]')
+_EVENTS = b"data: {"
+
+
+@dataclass
+class Answer:
+    """One stream, in seconds since before its request was sealed."""
+
+    status: int = 0
+    first: float = 0.0
+    chunks: int = 0
+    """Pieces in which it came: sealed chunks, or reads."""
+    size: int = 0
+    events: int = 0
+    done: bool = False
+
+
+class _Plain:
+    """Reads an answer in the clear."""
+
+    def __init__(self, body: bytes) -> None:
+        self.kind, self.path, self.body = "application/json", CHAT, body
+
+    def open(self, data: bytes) -> list[bytes]:
+        return [data]
+
+
+class _Sealed:
+    """Seals a request, and opens its answer."""
+
+    def __init__(self, body: bytes, config: KeyConfig) -> None:
+        sealer = ChunkedRequestSealer(config)
+        fields = (
+            (b"content-type", b"application/json"),
+            (b"date", formatdate(usegmt=True).encode()),
+        )
+        head = RequestHead(method="POST", authority="gateway", path=CHAT, fields=fields)
+        plain = encode_head(head) + encode_content(body) + encode_end()
+        self.kind, self.path, self.body = CHUNKED_REQUEST, WELL_KNOWN_GATEWAY, sealer.finish(plain)
+        self._opener = ChunkedResponseOpener(sealer.response)
+        self._decoder = BinaryHttpDecoder("response")
+
+    def open(self, data: bytes) -> list[bytes]:
+        return [
+            b"".join([e.data for e in self._decoder.feed(chunk) if isinstance(e, Content)])
+            for chunk in self._opener.feed(data)
+        ]
+
+
+class _Http:
+    """What httptools calls."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.complete = False
+
+    def on_body(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+async def ask(port: int, body: bytes, config: KeyConfig | None) -> Answer:
+    """One streamed answer, sealed if there is a key for it."""
+    answer, http = Answer(), _Http()
+    parser = httptools.HttpResponseParser(http)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    begin = time.perf_counter()
+    exchange = _Plain(body) if config is None else _Sealed(body, config)
+    writer.write(
+        b"POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+        % (exchange.path.encode(), port, exchange.kind.encode(), len(exchange.body))
+    )
+    writer.write(exchange.body)
+    tail = b""
+    try:
+        while not http.complete and (data := await reader.read(1 << 18)):
+            parser.feed_data(data)
+            now = time.perf_counter() - begin
+            for piece in http.pieces:
+                for plain in exchange.open(piece):
+                    answer.chunks += 1
+                    answer.size += len(plain)
+                    text = tail + plain
+                    answer.events += text.count(_EVENTS) - tail.count(_EVENTS)
+                    if not answer.first and _FIRST.search(text):
+                        answer.first = now
+                    answer.done = answer.done or b"[DONE]" in text
+                    tail = text[-200:]
+            http.pieces.clear()
+        if isinstance(exchange, _Sealed):
+            exchange._opener.eof()
+            answer.done = True  # Nothing was cut off; the last event was in the final chunk.
+    finally:
+        writer.close()
+    answer.status = parser.get_status_code()
+    return answer
+
+
+def check(answer: Answer, tokens: int) -> None:
+    if answer.status != 200 or not answer.done or answer.events < tokens - CONTROL_TOKENS:
+        raise RuntimeError(f"a stream went wrong: {answer}")
+
+
+def keys_of(port: int) -> KeyConfig:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ohttp-keys", timeout=10) as answer:
+        return decode_keys(answer.read())[0]
+
+
+def in_turn(
+    port: int, config: KeyConfig, bodies: Callable[[int], bytes], rounds: int, tokens: int, pid: int
+) -> tuple[list[tuple[Answer, float]], list[tuple[Answer, float]]]:
+    """Plain and sealed answers, each with the gateway's CPU seconds; who is first changes."""
+
+    async def run() -> tuple[list[tuple[Answer, float]], list[tuple[Answer, float]]]:
+        taken: dict[bool, list[tuple[Answer, float]]] = {False: [], True: []}
+        for number in range(rounds + 2):
+            for sealed in (True, False) if number % 2 else (False, True):
+                before = cpu_seconds(pid)
+                answer = await ask(port, bodies(number), config if sealed else None)
+                check(answer, tokens)
+                await asyncio.sleep(0.02)
+                if number >= 2:
+                    taken[sealed].append((answer, cpu_seconds(pid) - before))
+        return taken[False], taken[True]
+
+    return asyncio.run(run())
+
+
+def _added(plain: Sequence[tuple[Answer, float]], sealed: Sequence[tuple[Answer, float]]) -> float:
+    """Milliseconds more until the first token, p50 against p50."""
+    firsts = [statistics.median([answer.first for answer, _ in side]) for side in (sealed, plain)]
+    return (firsts[0] - firsts[1]) * 1e3
+
+
+def _p50(side: Sequence[tuple[Answer, float]]) -> float:
+    return statistics.median([answer.first for answer, _ in side]) * 1e3
+
+
+def first_rows(stage: Stage, port: int, config: KeyConfig, pid: int, *, quick: bool) -> list[Row]:
+    print("\nFirst token: short requests, one after the other")
+    stage.pace(60, 0)
+    sides = in_turn(port, config, lambda n: chat_body(seed=n), 10 if quick else 300, 60, pid)
+    added = _added(*sides)
+    bare = x25519() / 1e3
+    return [
+        row("sealed: added to the first token, p50", "at most 2 ms", f"{added:.2f} ms",
+            f"plain {_p50(sides[0]):.1f} ms; one X25519 is {bare:.2f} ms", ok=added <= 2)
+    ]  # fmt: skip
+
+
+def chunk_rows(stage: Stage, port: int, config: KeyConfig, pid: int, *, quick: bool) -> list[Row]:
+    tokens, rate = (300, 1000) if quick else (2000, 1000)
+    print(f"\nChunks: streams of {tokens} tokens at {rate} a second, one after the other")
+    stage.pace(tokens, rate)
+    bodies = lambda n: chat_body(seed=n)  # noqa: E731 - a name for a row below
+    plain, sealed = in_turn(port, config, bodies, 3 if quick else 24, tokens, pid)
+    pairs = [
+        (after - before) / answer.chunks * 1e6
+        for (_, before), (answer, after) in zip(plain, sealed, strict=True)
+    ]
+    cost = statistics.median(pairs)
+    chunks = statistics.median([answer.chunks for answer, _ in sealed])
+    size = round(statistics.median([answer.size / answer.chunks for answer, _ in sealed]))
+    return [
+        row("sealed: CPU added to a streamed chunk", "at most 12 µs", f"{cost:.1f} µs",
+            f"{chunks:.0f} chunks of {size} bytes for {tokens} tokens; the bare AEAD of one is"
+            f" {aead(size):.1f} µs", ok=cost <= 12)
+    ]  # fmt: skip
+
+
+def large_rows(stage: Stage, port: int, config: KeyConfig, pid: int, *, quick: bool) -> list[Row]:
+    print("\nA request of 1 MB")
+    stage.pace(60, 0)
+
+    def body(number: int) -> bytes:
+        # A field that is read and has no meaning: the prompt's own work would hide the seal's.
+        filled = json.loads(chat_body(seed=number))
+        filled["ballast"] = os.urandom(MEGABYTE // 2).hex()
+        return json.dumps(filled).encode()
+
+    sides = in_turn(port, config, body, 4 if quick else 60, 60, pid)
+    added = _added(*sides)
+    return [
+        row("sealed: a request of 1 MB, added to the first token, p50", "at most 15 ms",
+            f"{added:.1f} ms",
+            f"plain {_p50(sides[0]):.1f} ms; the bare AEAD of it, twice, is"
+            f" {2 * aead(MEGABYTE) / 1e3:.1f} ms", ok=added <= 15)
+    ]  # fmt: skip
+
+
+def best(work: Callable[[], object], seconds: float = 0.2) -> float:
+    """Microseconds of the fastest of many."""
+    fastest, end = 1e9, time.perf_counter() + seconds
+    while (begin := time.perf_counter()) < end:
+        work()
+        fastest = min(fastest, time.perf_counter() - begin)
+    return fastest * 1e6
+
+
+def aead(size: int) -> float:
+    """Microseconds for AES-128-GCM over so many bytes."""
+    cipher, data, nonce = AESGCM(os.urandom(16)), os.urandom(size), os.urandom(12)
+    return best(lambda: cipher.encrypt(nonce, data, None))
+
+
+def x25519() -> float:
+    """Microseconds for one exchange."""
+    mine, theirs = X25519PrivateKey.generate(), X25519PrivateKey.generate().public_key()
+    return best(lambda: mine.exchange(theirs))
+
+
+def main() -> int:
+    options = _options()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    begin, rows = time.monotonic(), list[Row]()
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        more = [
+            "--seal",
+            "--set", f"seal.keys_file={folder}/ohttp-keys.json",
+        ]  # fmt: skip
+        with stage.upstream(), stage.gateway(more=more) as (child, port):
+            config = keys_of(port)
+            for part in (first_rows, chunk_rows, large_rows):
+                rows += part(stage, port, config, child.pid, quick=options.quick)
+    short = [r for r in rows if r.verdict == "short"]
+    print(f"\n{len(rows) - len(short)} fine, {len(short)} short; {time.monotonic() - begin:.0f} s")
+    if options.write:
+        _write(rows, options.date, time.monotonic() - begin)
+    return 0
+
+
+def _write(rows: Sequence[Row], date: str, seconds: float) -> None:
+    lines = [
+        (
+            f"Written by `python benchmarks/seal.py --write` on {date} in {seconds / 60:.0f}"
+            " minutes; do not edit."
+        ),
+        "",
+        f"Machine: {machine()}.  ",
+        (
+            f"Versions: antiphon {version('antiphon')}, pyhpke {version('pyhpke')},"
+            f" cryptography {version('cryptography')}, uvicorn {version('uvicorn')},"
+            f" Linux {platform.release()}."
+        ),
+        "",
+        (
+            "Plain and sealed requests in turn through the same gateway, X25519 and AES-128-GCM."
+            " Times are the client's, its own sealing and opening included; CPU is the gateway's."
+            " What is named beside a row is the cryptography alone, which nothing can avoid."
+        ),
+        "",
+        "| Work | Target | Measured |  |  |",
+        "| --- | --- | --- | --- | --- |",
+        *[
+            f"| {r.work} | {r.target} | {r.measured} | {r.other} |"
+            f" {r.verdict.upper() if r.verdict == 'short' else r.verdict} |"
+            for r in rows
+        ],
+    ]
+    replace_part("# Sealed transport", lines)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n", 1)[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="small and inexact")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    parser.add_argument("--date", default=today, help="the date to write (today)")
+    options = parser.parse_args()
+    if options.write and options.quick:
+        parser.error("--write needs every row, measured properly: no --quick")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A relay for sealed requests: it hides clients from the gateway, and can open nothing itself."""
