@@ -66,7 +66,7 @@ def test_quiet_says_only_the_answer(antiphon) -> None:
 
 
 def test_a_tool_is_called_and_shown_on_stderr(antiphon) -> None:
-    done = antiphon("run", "--engine", "scripted", "--workspace", ".", "Use read on path notes.md")
+    done = antiphon("run", "--engine", "scripted", "--tools", "read", "Use read on path notes.md")
     assert done.code == 0
     assert "buy milk" in done.out
     lines = done.err.splitlines()
@@ -408,3 +408,16 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not {"asyncio", "msgspec", "aiohttp", "rich", "antiphon.settings.model"} & loaded
+
+
+def test_a_tool_that_needs_a_sandbox_is_left_out_where_there_is_none(
+    antiphon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = antiphon("run", "--engine", "scripted", "--workspace", ".", "--json", "Hello")
+    tools = json.loads(done.out.splitlines()[0])["tools"]
+    assert (done.code, "read" in tools, "shell" in tools) == (0, True, False)
+    assert done.err.startswith("without the tool shell: ")
+    done = antiphon("run", "--engine", "scripted", "--tools", "shell", "Hello")
+    assert done.code == 2
+    assert "shell cannot be offered here" in done.err
