@@ -3,7 +3,7 @@
     rough_mcp_server.py NOTES [MODE]
 
 It writes what it saw to the file NOTES, one line each. MODE: ``mute`` never answers; ``deaf`` stops
-reading; ``many`` lists without end; ``once`` dies with the first call of ``die_once`` only.
+reading; ``many`` lists without end.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MODE = sys.argv[2] if len(sys.argv) > 2 else ""
 ANY = {"type": "object", "properties": {"text": {"type": "string"}}}
 PNG = base64.b64encode(b"\x89PNG not really").decode()
 TOOLS = (
-    "echo image structured fail refuse malformed garbage flood giant hang die change progress orphan"
-    " environment stubborn read python"
+    "echo image structured fail refuse malformed garbage flood giant hang die change progress"
+    " orphan environment stubborn read python"
 ).split()
 more: list[str] = []
 described = "Says it again."
@@ -102,7 +102,7 @@ def call(id: object, name: str, arguments: dict[str, str], token: object) -> Non
         child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         result = text(str(child.pid))
     elif name == "environment":
-        result = text(json.dumps({"env": dict(os.environ), "cwd": os.getcwd()}))
+        result = text(json.dumps({"env": dict(os.environ), "cwd": str(Path.cwd())}))
     elif name == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         say(id=id, result=text(str(os.getpid())))

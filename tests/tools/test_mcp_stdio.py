@@ -72,11 +72,15 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-async def gone(pid: int) -> None:
-    """Wait until a process is no more; the test's own timeout is the limit."""
+async def until(true: Callable[[], bool]) -> None:
+    """Look until it is so."""
     async with asyncio.timeout(20):
-        while alive(pid):
+        while not true():  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.01)
+
+
+async def gone(pid: int) -> None:
+    await until(lambda: not alive(pid))
 
 
 def test_tools_come_with_their_schemas_under_names_that_gpt_oss_can_call(rough: Rough) -> None:
@@ -224,9 +228,7 @@ def test_a_call_that_hangs_ends_in_time_and_the_server_is_told(rough: Rough) -> 
 def test_a_call_that_is_cancelled_is_cancelled_at_the_server(rough: Rough) -> None:
     async def work(servers: McpServers, tools: dict[str, McpTool]) -> None:
         calling = asyncio.create_task(call(tools["hang"]))
-        async with asyncio.timeout(20):
-            while "tools/call hang" not in rough.seen():
-                await asyncio.sleep(0.01)
+        await until(lambda: "tools/call hang" in rough.seen())
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
@@ -338,12 +340,13 @@ def test_nothing_of_a_server_is_left_when_it_is_closed(rough: Rough, tool: str) 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("ending", ["died", "keeper"])
 def test_nothing_of_a_server_is_left_when_we_are_killed(rough: Rough, ending: str) -> None:
+    entry = json.dumps(json.dumps({"mcpServers": {"r": rough.config()}}))
     program = f"""
 import asyncio, json, os, signal
 from antiphon.tools.mcp.config import parse_config
 from antiphon.tools.mcp.servers import McpServers
 async def main():
-    servers = McpServers(parse_config({json.dumps(json.dumps({"mcpServers": {"r": rough.config()}}))}, "t"))
+    servers = McpServers(parse_config({entry}, "t"))
     tools = {{tool.definition.name: tool for tool in await servers.tools()}}
     said = await tools["orphan"].call({{}}, emit=print)
     print(said.text, servers.servers[0].pid, flush=True)
