@@ -12,7 +12,7 @@ from tests.agent.agenting import CALL, OSLO, RAIN, Made, agent_of, of, ran
 from antiphon.agent.approval import Decision, Policy
 from antiphon.agent.events import ApprovalAsked, ApprovalGiven, RunEnded, ToolEnded
 from antiphon.settings.model import AgentSettings
-from antiphon.tools.protocol import Approval, Need
+from antiphon.tools.protocol import Approval, Emit, Need
 
 BOTH = CALL + '{"city":"Oslo"}{"city":"Rome"}<|call|>'
 
@@ -56,6 +56,21 @@ def test_of_two_words_on_one_tool_the_stricter_holds_and_its_name_is_stronger_th
     policy = Policy.of(settings)
     held = {name: policy.decide(name, Need("ask", "")) for name in "abcd"}
     assert held == {"a": "always", "b": "ask", "c": "never", "d": "always"}
+
+
+def test_never_asking_makes_what_would_be_asked_about_and_refuses_the_rest() -> None:
+    for settings in (
+        AgentSettings(ask=("a",), never=("b",)),
+        AgentSettings(never=("*", "b"), ask=("a",)),
+    ):
+        policy = Policy.of(settings)
+        policy.never_ask()
+        held = {name: policy.decide(name, Need("ask", "")) for name in "abc"}
+        assert held == {
+            "a": "always",
+            "b": "never",
+            "c": "never" if "*" in settings.never else "always",
+        }
 
 
 def test_a_call_is_made_when_a_person_agrees() -> None:
@@ -109,13 +124,23 @@ def test_people_are_asked_about_one_call_after_the_other() -> None:
         asking -= 1
         return Decision(allowed=True)
 
-    tool = Made(approval="ask")
-    end, events = ran(agent_of(BOTH, RAIN, tools=[tool], ask=one_at_a_time))
-    assert end.calls == 2
-    assert [a.arguments for a in of(events, ApprovalAsked)] == [
-        '{"city":"Oslo"}',
-        '{"city":"Rome"}',
-    ]
+    header = "<|channel|>commentary to=functions.note <|constrain|>json<|message|>"
+    two = f"{header}one<|end|><|start|>assistant{header}two<|call|>"
+    tool = Made("note", parameters=None, approval="ask")
+    end, events = ran(agent_of(two, RAIN, tools=[tool], ask=one_at_a_time))
+    assert (end.reason, end.calls) == ("answer", 2)
+    assert [asked.arguments for asked in of(events, ApprovalAsked)] == ["one", "two"]
+
+
+def test_after_a_question_the_time_goes_on() -> None:
+    async def hangs(given: object, emit: Emit) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    person = Person(Decision(allowed=True))
+    tool = Made(does=hangs, approval="ask")
+    end, _ = ran(agent_of(OSLO, RAIN, tools=[tool], ask=person, seconds=0.2))
+    assert end.reason == "time"
 
 
 def test_always_is_remembered_also_for_calls_that_wait_already() -> None:

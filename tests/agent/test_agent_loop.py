@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from antiphon.agent.events import (
     CallMade,
     Mended,
     PartBecame,
+    Preamble,
     RunEnded,
     RunStarted,
     Thinking,
@@ -172,6 +174,26 @@ def test_continuing_silent_turns_can_be_turned_off() -> None:
     assert (end.reason, end.turns) == ("silent", 1)
 
 
+@pytest.mark.parametrize("reading", ["ids", "hybrid", "marked"])
+@pytest.mark.parametrize("channel", ["analysis", "commentary", "final"])
+def test_control_tokens_among_words_are_left_out(channel: str, reading: Reading) -> None:
+    script = (
+        f"<|channel|>{channel}<|message|>It is<|constrain|> wet.<|end|><|start|>assistant{RAIN}"
+    )
+    agent = agent_of(script, RAIN, reading=reading)
+    end, events = ran(agent)
+    shown = [event.text for event in events if isinstance(event, Thinking | Preamble | Answer)]
+    assert "".join(shown) == "It is wet.Rain."
+    assert said(agent)[1] == (f"assistant ({channel})", "It is wet.")
+    assert "<|" not in end.answer
+
+
+def test_words_that_spell_a_control_token_are_words() -> None:
+    agent = agent_of(engine=ScriptedEngine())
+    end, _ = ran(agent, "Say <|start|>")
+    assert end.answer == "<|start|>"
+
+
 # Limits.
 
 
@@ -310,6 +332,28 @@ def test_a_call_cut_off_by_the_limit_is_not_made() -> None:
     assert end.reason == "length"
     assert tool.calls == []
     assert said(agent)[-1][1] == "The call was interrupted before it had a result."
+
+
+def test_a_dialogue_can_be_prepared_before_the_first_question() -> None:
+    agent = agent_of(OSLO, RAIN, tools=[Made()])
+
+    async def both() -> RunEnded:
+        await agent.dialogue.prepare()
+        return await agent.run("How is it?", lambda event: None)
+
+    assert asyncio.run(both()).reason == "answer"
+
+
+def test_without_what_checks_arguments_the_run_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    tool = Made()
+    agent = agent_of(OSLO, RAIN, tools=[tool])
+    asyncio.run(agent.dialogue.prepare())
+    end, _ = ran(agent)
+    assert (end.reason, tool.calls) == ("error", [])
+    assert "pip install 'antiphon[agent]'" in end.detail
 
 
 def test_a_result_is_cut_in_its_middle() -> None:

@@ -227,6 +227,33 @@ def test_a_file_that_cannot_be_written_ends_the_run(folder: SessionFolder) -> No
     assert "cannot write the session file" in end.detail
 
 
+def test_a_result_that_cannot_be_written_ends_the_other_calls(folder: SessionFolder) -> None:
+    ended: list[str] = []
+    log = folder.begin("")
+
+    async def work(given: dict[str, str], emit: Emit) -> str:
+        if given["city"] == "Oslo":
+            log.said = full  # type: ignore[method-assign]
+            return "cold"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(given["city"])
+        return ""
+
+    def full(entry: object) -> None:
+        raise StoreError("the disk is full")
+
+    twice = BOTH.replace("Oslo", "x").replace("Rome", "Oslo").replace('"x"', '"Rome"')
+    agent = agent_of(twice, tools=[Made(does=work)], journal=log)
+    with log:
+        end, _ = ran(agent)
+    assert (end.reason, end.detail) == ("error", "the disk is full")
+    assert ended == ["Rome"]
+    calls = [e.call_id for e in agent.dialogue.entries if e.is_call]
+    assert [e.call_id for e in agent.dialogue.entries if e.is_result] == calls
+
+
 def test_everything_is_flushed_to_the_disk_if_that_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

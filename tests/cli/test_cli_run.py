@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -193,6 +194,35 @@ def test_control_characters_of_a_model_do_not_reach_a_terminal(antiphon, tmp_pat
     engine = trace(tmp_path, {"emit": f"<|channel|>analysis<|message|>\x1b[2Jx<|end|>"
                                       f"<|start|>assistant{FINAL}ok<|return|>"})  # fmt: skip
     assert "\x1b" not in antiphon("run", "--engine", engine, "Go").err
+
+
+def test_files_that_tools_make_are_kept_where_that_is_wanted(tmp_path: Path) -> None:
+    from antiphon.agent.events import ToolEnded
+    from antiphon.cli.run_view import TextView
+    from antiphon.cli.running import FileKeeper
+    from antiphon.tools.protocol import ToolFile
+
+    err = io.StringIO()
+    keeper = FileKeeper(tmp_path / "made", TextView(io.StringIO(), err))
+    names = ["plot.png", "plot.png", "../../etc/passwd", ".hidden", "a\nb", "", "c:\\x\\y.txt"]
+    files = tuple([ToolFile(name, bytes([at])) for at, name in enumerate(names)])
+    keeper.event(ToolEnded(call_id="1", tool="t", text="", failed=False, files=files))
+    made = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
+    assert made == {
+        "plot.png": b"\0",
+        "plot-2.png": b"\1",
+        "passwd": b"\2",
+        "hidden": b"\3",
+        "a_b": b"\4",
+        "file": b"\5",
+        "y.txt": b"\6",
+    }
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("made", "work")] == []
+    (tmp_path / "plain").touch()
+    FileKeeper(tmp_path / "plain", TextView(io.StringIO(), err)).event(
+        ToolEnded(call_id="1", tool="t", text="", failed=False, files=files[:1])
+    )
+    assert "cannot keep plot.png" in err.getvalue()
 
 
 # Sessions.

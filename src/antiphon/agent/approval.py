@@ -60,6 +60,13 @@ class Policy:
         """From now on."""
         self._known[tool] = approval
 
+    def never_ask(self) -> None:
+        """From now on, what would be asked about is made. What is refused stays refused."""
+        for name, approval in self._known.items():
+            if approval == "ask":
+                self._known[name] = "always"
+        self._known.setdefault(ANY_TOOL, "always")
+
     def of_tool(self, tool: str) -> Approval | None:
         """What is said of a tool; None if nothing is."""
         return self._known.get(tool) or self._known.get(ANY_TOOL)

@@ -26,7 +26,7 @@ from antiphon.agent.events import (
 from antiphon.agent.reading import Call
 from antiphon.agent.toolset import AgentTools
 from antiphon.codec.arguments import parse_arguments
-from antiphon.errors import SchemaError
+from antiphon.errors import MissingExtraError, SchemaError
 from antiphon.settings.model import AgentSettings
 from antiphon.tools.protocol import Need, Tool, ToolOutput
 
@@ -248,6 +248,8 @@ async def _misfit(schema: Mapping[str, Any], value: Mapping[str, Any]) -> str | 
         return await asyncio.to_thread(misfit, schema, value)
     except SchemaError:
         return None  # The schema is at fault, not the model: the tool has the last word.
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(missing.name or "jsonschema_rs", "agent") from missing
 
 
 def _need(tool: Tool, given: Mapping[str, Any] | str) -> Need:

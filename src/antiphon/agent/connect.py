@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from antiphon.engines.served import Served
 from antiphon.errors import EngineError
 from antiphon.settings.effective import for_model
 from antiphon.settings.model import ModelSettings, Settings
+from antiphon.turn.prompt import renderer
 
 if TYPE_CHECKING:
     from antiphon.engines.catalog import Catalog
@@ -48,7 +50,12 @@ async def open_engine(
     from antiphon.engines.catalog import Catalog
 
     environ = os.environ if environ is None else environ
-    catalog = await Catalog.open(settings, progress=progress, environ=environ)
+    # The tokenizer takes as long to load as an engine to be found: side by side.
+    warm = asyncio.ensure_future(asyncio.to_thread(renderer))
+    try:
+        catalog = await Catalog.open(settings, progress=progress, environ=environ)
+    finally:
+        await asyncio.shield(warm)
     async with catalog:
         yield pick(catalog, settings, name, new_id)
 

@@ -5,7 +5,9 @@ It is whole whenever no run is at work on it: every call has its result.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -120,6 +122,24 @@ class Dialogue:
     def conversation(self) -> Conversation:
         """The whole conversation, as it is rendered."""
         return Conversation((*self._opening(), *[entry.message for entry in self._entries]))
+
+    async def prepare(self) -> None:
+        """Make ready what the first question would wait for: the prompt's beginning, and what
+        checks arguments. Raises SchemaError for a tool whose parameters cannot be rendered.
+        """
+        if not self._model.harmony:
+            return
+        opening = self._opening()
+
+        def work() -> None:
+            from antiphon.turn.prompt import renderer
+
+            renderer().conversation(opening, history="keep")
+            if self._toolset.tools:
+                with suppress(ModuleNotFoundError):  # said where it is missed
+                    import jsonschema_rs  # noqa: F401
+
+        await asyncio.to_thread(work)
 
     def request(self, choice: ToolChoice, max_tokens: int | None) -> TurnRequest:
         """What the next turn is asked for. Without a choice of tools, only an answer is left."""

@@ -50,6 +50,7 @@ class Given(NamedTuple):
     save: bool
     latest: bool
     resume: str | None
+    files: Path | None
 
 
 @click.command(
@@ -93,6 +94,12 @@ class Given(NamedTuple):
     help="Where its tools work, and a word that they may. Tools that are named without it work in"
     " the working directory.",
 )
+@click.option(
+    "--mcp",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Tools of the MCP servers that this mcp.json names. Default: the setting mcp.config.",
+)
 @click.option("--yes", is_flag=True, help="Make calls that a person would be asked about.")
 @click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Default: 50.")
 @click.option(
@@ -104,6 +111,12 @@ class Given(NamedTuple):
 @click.option("--save", is_flag=True, help="Keep the session.")
 @click.option("--continue", "latest", is_flag=True, help="Go on with the folder's last session.")
 @click.option("--resume", metavar="ID", help="Go on with this session.")
+@click.option(
+    "--files",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep files that tools make, such as plots, here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Only the answer, and what went wrong.")
 @click.option(
@@ -130,12 +143,14 @@ def run(
     system: str | None,
     tools: str | None,
     workspace: Path | None,
+    mcp: Path | None,
     yes: bool,
     max_turns: int | None,
     timeout: float | None,
     save: bool,
     latest: bool,
     resume: str | None,
+    files: Path | None,
     as_json: bool,
     quiet: bool,
     config: Path | None,
@@ -174,6 +189,8 @@ def run(
         flags["agent.turns"] = str(max_turns)
     if timeout is not None:
         flags["agent.seconds"] = str(timeout)
+    if mcp is not None:
+        flags["mcp.config"] = str(mcp)
     from antiphon.settings.load import load
 
     settings = load(config, None, flags)
@@ -192,6 +209,7 @@ def run(
         save=save,
         latest=latest,
         resume=resume,
+        files=files,
     )
     from antiphon.cli.running import work
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import errno
 import os
+import re
 import secrets
 import sys
 import time
@@ -14,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.agent.agent import Agent
-from antiphon.agent.approval import ANY_TOOL, Policy
+from antiphon.agent.approval import Policy
 from antiphon.agent.connect import open_api, open_engine
 from antiphon.agent.dialogue import Dialogue
-from antiphon.agent.events import RunEnded
+from antiphon.agent.events import AgentEvent, RunEnded, ToolEnded
 from antiphon.agent.model import AgentModel
 from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
 from antiphon.agent.sessions.log import SessionLog
@@ -27,11 +29,17 @@ from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run import EXIT_CODES, REFUSED, Given
 from antiphon.cli.run_view import JsonView, RunView, TextView
+from antiphon.cli.serve_view import MAKESHIFT
 from antiphon.errors import MissingExtraError, SettingsError
-from antiphon.tools.protocol import Tool
+from antiphon.tools.protocol import Tool, ToolFile
 
 __all__ = ["work"]
 
+_UNSAFE: Final = re.compile(r"[^\w.\- ]")
+MAX_NAME: Final = 120
+"""Characters of a file's name that are kept."""
+MAX_TAKEN: Final = 1000
+"""Numbers tried for a name that is taken."""
 _NEEDED: Final = ("aiohttp", "jsonschema_rs")
 
 
@@ -63,6 +71,8 @@ async def _work(given: Given, view: RunView) -> RunEnded:
         tools = _tools(given, folder, model, view)
         for tool in tools:
             stack.push_async_callback(tool.aclose)
+        if settings.mcp.config is not None and "none" not in (given.tools or ()) and not model.tiny:
+            tools = [*tools, *await _mcp_tools(given, tools, stack, view)]
         date = None
         if settings.prompt.date:
             today = dt.datetime.now(dt.UTC).date().isoformat()
@@ -78,9 +88,10 @@ async def _work(given: Given, view: RunView) -> RunEnded:
             entries=() if saved is None else saved.entries,
             journal=log,
         )
+        await dialogue.prepare()
         policy = Policy.of(settings.agent)
         if given.yes:
-            policy.remember(ANY_TOOL, "always")
+            policy.never_ask()
         agent = Agent(
             dialogue,
             settings=settings.agent,
@@ -89,7 +100,48 @@ async def _work(given: Given, view: RunView) -> RunEnded:
             policy=policy,
             ask=None if given.as_json else asker(view),
         )
-        return await agent.run(given.text, view.event)
+        emit = view.event
+        if given.files is not None:
+            emit = FileKeeper(given.files, view).event
+        return await agent.run(given.text, emit)
+
+
+class FileKeeper:
+    """Writes the files that tools make into a folder, before the view is told of them."""
+
+    def __init__(self, folder: Path, view: RunView) -> None:
+        self._folder = folder
+        self._view = view
+
+    def event(self, event: AgentEvent) -> None:
+        if isinstance(event, ToolEnded):
+            for file in event.files:
+                try:
+                    kept = self._keep(file)
+                except OSError as error:
+                    self._view.note(f"cannot keep {file.name}: {error.strerror or error}")
+                else:
+                    self._view.note(f"kept {kept}")
+        self._view.event(event)
+
+    def _keep(self, file: ToolFile) -> Path:
+        """A tool's names are not trusted: no folder, nothing hidden, nothing replaced."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = _UNSAFE.sub("_", file.name.replace("\\", "/").rpartition("/")[2])[-MAX_NAME:]
+        name = name.lstrip(".") or "file"
+        stem, dot, suffix = name.rpartition(".")
+        if not stem:
+            stem, suffix = name, ""
+        for number in range(1, MAX_TAKEN):
+            extra = "" if number == 1 else f"-{number}"
+            path = self._folder / f"{stem}{extra}{dot}{suffix}"
+            try:
+                with path.open("xb") as kept:
+                    kept.write(file.data)
+            except FileExistsError:
+                continue
+            return path
+        raise FileExistsError(errno.EEXIST, "too many files of this name")
 
 
 def _call_id() -> str:
@@ -140,6 +192,22 @@ def _model(given: Given, view: RunView) -> AbstractAsyncContextManager[AgentMode
     return open_engine(settings, name, new_id=_call_id, progress=view.progress)
 
 
+async def _mcp_tools(
+    given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: RunView
+) -> Sequence[Tool]:
+    """The tools of MCP servers. Raises SettingsError; a server that fails is told of."""
+    from antiphon.tools.mcp.servers import McpServers, find_config
+
+    settings = given.settings.mcp
+    servers = await stack.enter_async_context(McpServers(find_config(settings), settings))
+    tools = await servers.tools(taken=[tool.name for tool in others])
+    for name, why in servers.problems.items():
+        view.note(f"the MCP server {name} cannot be used: {why}")
+    for remark in servers.remarks:
+        view.note(f"the MCP server {remark}")
+    return tools
+
+
 def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Sequence[Tool]:
     """The tools that are wanted, if the model can call them. Raises CommandLineError."""
     wanted = given.tools
@@ -153,5 +221,8 @@ def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Seque
     weather = TinyWeather()
     if wanted is not None and set(wanted) - {weather.name, "all", "none"}:
         raise CommandLineError(f"--tools: {model.name} can call {weather.name} only")
+    settings = given.settings
+    if not (settings.engine or settings.model or settings.engines):
+        view.note(MAKESHIFT)
     view.note(f"{model.name}: {NOTE}")
     return () if wanted is not None and "none" in wanted else (weather,)

@@ -380,7 +380,7 @@ class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """MCP servers whose tools can be called. docs/mcp.md."""
 
     config: str | None = None
-    """The file that names them; default: mcp.json in the user's configuration folder."""
+    """The file that names them, as other clients have it too; default: none."""
     start_seconds: Seconds = 30.0
     """From the start of a server until its tools are known."""
     call_seconds: Seconds = 300.0

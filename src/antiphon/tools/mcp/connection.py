@@ -18,7 +18,6 @@ from mcp.client._transport import TransportStreams
 from mcp.client.session import IncomingMessage
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import ValidationError
 
 from antiphon import __version__
 from antiphon.settings.model import McpSettings
@@ -170,7 +169,7 @@ class Connection:
                 return await asking
         except TimeoutError:
             raise McpError(f"it did not answer within {seconds:g} s") from None
-        except (MCPError, ValidationError, RuntimeError) as error:
+        except (MCPError, ValueError, RuntimeError) as error:
             gone = not self.alive or (
                 isinstance(error, MCPError)
                 and (
@@ -250,7 +249,7 @@ class Connection:
     def _why(self, error: BaseException) -> str:
         if self._pipes is not None and (self._ended.is_set() or self._pipes.fault):
             return self._pipes.ending
-        if isinstance(error, ValidationError):
+        if isinstance(error, ValueError):
             return "its answer is not as the protocol has it"
         return one_line(str(error) or type(error).__name__, MAX_MESSAGE_CHARS)
 

@@ -7,29 +7,22 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from antiphon.api.toolnames import MAX_ALIAS_CHARS, ToolNames
 from antiphon.errors import MissingExtraError
 from antiphon.settings.model import McpSettings
-from antiphon.settings.paths import config_directory
 from antiphon.tools.mcp.config import McpConfig, ServerConfig, read_config
 from antiphon.tools.mcp.tool import McpTool
 
-__all__ = ["CONFIG_NAME", "McpServers", "find_config"]
-
-CONFIG_NAME: Final = "mcp.json"
+__all__ = ["McpServers", "find_config"]
 
 
-def find_config(settings: McpSettings, environ: Mapping[str, str]) -> McpConfig:
-    """The servers of the file that the settings name, or of the user's own if it is there.
-
-    Never one of the working folder: what it names would run. Raises SettingsError.
+def find_config(settings: McpSettings) -> McpConfig:
+    """The servers of the file that the settings name. There is no file of its own in the working
+    folder: what it names would run. Raises SettingsError.
     """
-    if settings.config is not None:
-        return read_config(Path(settings.config).expanduser())
-    usual = config_directory(environ) / CONFIG_NAME
-    return read_config(usual) if usual.is_file() else McpConfig()
+    return McpConfig() if settings.config is None else read_config(Path(settings.config))
 
 
 class McpServers:
