@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Site:
@@ -16,7 +16,7 @@ class Site:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.asked: list[web.Request] = []
+        self.asked: list[web.BaseRequest] = []
         self.bodies: list[bytes] = []
 
     def url(self, path: str = "/") -> str:
@@ -35,7 +35,7 @@ class Site:
 async def site(**routes: Handler | str | bytes) -> AsyncIterator[Site]:
     """``route`` answers ``/route``; text is a page, bytes are a body without a type."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         found.asked.append(request)
         found.bodies.append(await request.read())
         route = routes.get(request.path.lstrip("/").replace("/", "_").replace("-", "_"))
@@ -63,7 +63,7 @@ async def site(**routes: Handler | str | bytes) -> AsyncIterator[Site]:
 
 
 def redirect(to: str) -> Handler:
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=302, headers={"Location": to})
 
     return handler

@@ -82,6 +82,16 @@ class Guard:
         """
         return str(checked_url(url, self.policy, self._allowed))
 
+    def listed(self, url: str) -> bool:
+        """Whether the allow-list names the URL's host: it is someone's inside."""
+        target = checked_url(url, self.policy, self._allowed)
+        assert target.host is not None
+        assert target.port is not None
+        address = as_address(target.host)
+        if address is not None:
+            return self._allowed.address(address, target.port)
+        return self._allowed.host(target.host, target.port)
+
     async def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of a host that may be connected to, for clients with sockets of their own.
 
