@@ -72,7 +72,8 @@ class FetchTool:
         """There is nothing to close."""
 
     def _window(self, page: Page, start: int) -> str:
-        left, shown = self._max_tokens, []
+        left = self._max_tokens
+        shown: list[str] = []
         for line in page.lines[start:]:
             left -= self._count(line) + 1
             if left < 0 and shown:

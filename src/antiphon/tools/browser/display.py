@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
-from antiphon.tools.browser.page import Page
+from antiphon.tools.browser.page import Page, clean
 from antiphon.tools.browser.session import BrowserError
 
 __all__ = ["MAX_VIEW_TOKENS", "VIEW_TOKENS", "Count", "displayed"]
@@ -39,7 +39,7 @@ def displayed(page: Page, cursor: int, count: Count, *, loc: int = 0, num_lines:
         if budget < 0:
             break
     last = loc + len(shown) - 1
-    url = unquote(page.url)[:MAX_URL_SHOWN]
+    url = clean(unquote(page.url))[:MAX_URL_SHOWN]
     header = f"{page.title} ({url})" if url else page.title
     body = "\n".join(shown)
     return f"[{cursor}] {header}\n**viewing lines [{loc} - {last}] of {total - 1}**\n\n{body}"

@@ -125,6 +125,8 @@ class _Fold:
                 finish(self, tag)
 
     def data(self, data: str) -> None:
+        if "【" in data or "】" in data:  # They were entities.
+            data = clean(data)
         if self._hidden:
             if self._in_title:
                 self._titles.append(data)
@@ -200,7 +202,7 @@ class _Fold:
 
     def image(self, tag: str, attributes: _Attributes) -> None:
         name = " ".join((attributes.get("alt") or attributes.get("title") or "").split())
-        name = name[:MAX_ALT_CHARS]
+        name = clean(name[:MAX_ALT_CHARS])
         self.out.append(f"[Image {self._images}: {name}]" if name else f"[Image {self._images}]")
         self._images += 1
 
@@ -237,7 +239,7 @@ class _Fold:
             return
         if len(said) > MAX_LINK_TEXT:
             said = said[: MAX_LINK_TEXT - 1] + "…"
-        domain = domain_of(target)
+        domain = clean(domain_of(target)).replace("†", "‡")
         end = "】" if domain == self._domain else f"†{domain}】"
         before, after = _ends(inside), _ends(reversed(inside))
         self.out[at:] = [
@@ -275,7 +277,7 @@ class _Fold:
         # Most links need no more than this.
         if href.startswith("/") and not href.startswith("//") and "/." not in href:
             return self._origin + href
-        if href.startswith(("http://", "https://")):
+        if href.startswith(("http://", "https://")) and "[" not in href:
             return href
         try:
             return urljoin(self._base, href)
