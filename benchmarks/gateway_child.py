@@ -59,10 +59,10 @@ def _descendants(pid: int) -> list[int]:
 
 
 class Child:
-    """A process on one core; stopped at the end of the ``with`` block."""
+    """A process, on one core if told so; stopped at the end of the ``with`` block."""
 
     def __init__(
-        self, *command: str, core: int, log: Path, env: dict[str, str] | None = None
+        self, *command: str, core: int | None, log: Path, env: dict[str, str] | None = None
     ) -> None:
         self.command, self.core, self.log = command, core, log
         self.env = {**os.environ, **(env or {})}
@@ -72,7 +72,8 @@ class Child:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, env=self.env, start_new_session=True
             )
-        os.sched_setaffinity(self.process.pid, {self.core})
+        every = set(range(os.cpu_count() or 1))
+        os.sched_setaffinity(self.process.pid, every if self.core is None else {self.core})
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,18 +17,20 @@ QUESTION = "Count from 1 to 20."
 
 
 def _ask(url: str, body: dict[str, object]) -> tuple[float, int]:
-    """Seconds of the answer, and its tokens."""
-    data = json.dumps(body).encode()
+    """Seconds of the streamed answer, and its tokens."""
+    asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
     headers = {"Content-Type": "application/json"}
-    call = urllib.request.Request(f"{url}/v1/chat/completions", data, headers)
+    call = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(asked).encode(), headers)
     begin = time.perf_counter()
-    answer = json.load(urllib.request.urlopen(call, timeout=120))
-    seconds = time.perf_counter() - begin
-    return seconds, answer["usage"]["completion_tokens"]
+    tokens = 0
+    for line in urllib.request.urlopen(call, timeout=120):
+        if line.startswith(b"data: {") and (usage := json.loads(line[6:]).get("usage")):
+            tokens = usage["completion_tokens"]
+    return time.perf_counter() - begin, tokens
 
 
 def tiny_rows(folder: Path, *, quick: bool) -> list[tuple[str, str, str, str, bool]]:
-    """One row: our tokens/s over llama.cpp's, asked in turn."""
+    """One row: our tokens/s over llama.cpp's, asked in turn for as many tokens."""
     from antiphon.engines.tiny.model import MODEL_NAME, tiny_server
 
     print("\nTiny model in the real llama.cpp server")
@@ -42,25 +44,27 @@ def tiny_rows(folder: Path, *, quick: bool) -> list[tuple[str, str, str, str, bo
         command = [
             sys.executable, "-m", "antiphon.cli", "serve", "--engine", server.url, "--port", "0",
         ]  # fmt: skip
-        with Child(*command, core=1, log=folder / "tiny.log") as child:
+        with Child(*command, core=None, log=folder / "tiny.log") as child:
             log = child.wait_for("http://127.0.0.1:")
             while not (ours_url := _other_url(log, server.url)):
                 time.sleep(0.1)
                 log = child.log.read_text("utf-8", "replace")
+            _, wanted = _ask(ours_url, body)
             # The chat route's own template turns the tiny model's words into something else; what
             # it writes does not matter, how fast it writes does.
-            bare = {**body, "ignore_eos": True}
-            _ask(ours_url, body), _ask(server.url, bare)
+            bare = {**body, "ignore_eos": True, "max_tokens": wanted}
+            _ask(server.url, bare)
             ours, theirs = [], []
             for _ in range(3 if quick else 25):
-                seconds, tokens = _ask(server.url, bare)
-                theirs.append(tokens / seconds)
-                seconds, tokens = _ask(ours_url, body)
-                ours.append(tokens / seconds)
+                for url, asked, rates in ((server.url, bare, theirs), (ours_url, body, ours)):
+                    seconds, tokens = _ask(url, asked)
+                    if tokens != wanted:
+                        raise RuntimeError(f"{url} wrote {tokens} tokens where {wanted} are due")
+                    rates.append(tokens / seconds)
     ratio = statistics.median([a / b for a, b in zip(ours, theirs, strict=True)])
     return [
         (
-            "tiny model, tokens/s against llama.cpp's own chat route",
+            f"tiny model, streams of {wanted} tokens: tokens/s against llama.cpp's own chat route",
             "at least 0.95x",
             f"{ratio:.2f}x",
             f"{statistics.median(ours):.0f} and {statistics.median(theirs):.0f} tokens/s",

@@ -244,7 +244,16 @@ def test_the_gateways_error_is_shown_and_has_exit_code_1(shell, url, fingerprint
         assert "status 404" in done.stderr
 
 
-@pytest.mark.parametrize("options", ["", "--stream", "--text", "--stream --text"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        *[
+            pytest.param(o, marks=pytest.mark.slow)
+            for o in ("--stream", "--text", "--stream --text")
+        ],
+    ],
+)
 def test_what_does_not_open_is_never_a_short_answer(
     shell, url: str, fingerprint: str, options: str
 ) -> None:

@@ -104,6 +104,7 @@ def test_prune_forgets_what_is_older_than_the_setting_or_the_option(store, fill)
     assert "--older-than" in refused.stderr
 
 
+@pytest.mark.slow
 def test_rekey_encrypts_a_plain_store_and_then_changes_its_key(store, fill, tmp_path: Path) -> None:
     fill()
     folder = tmp_path / "data" / "antiphon"

@@ -160,7 +160,7 @@ def _ask_until(
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    counts = rounds(tmp_path, 2)
+    counts = rounds(tmp_path, 1)
     assert counts["failed"] > 0
 
 

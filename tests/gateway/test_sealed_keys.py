@@ -356,6 +356,7 @@ def test_only_so_many_requests_are_remembered(
         assert post(gateway.port, body).status == 200
 
 
+@pytest.mark.slow
 def test_workers_of_one_server_share_keys_and_refuse_the_same_copy(tmp_path: Path) -> None:
     file = tmp_path / "ohttp-keys.json"
     more = ["--workers", "2", "--seal-keys-file", str(file)]

@@ -195,6 +195,7 @@ def test_the_first_lines_come_once_and_the_end_is_clean(tmp_path: Path) -> None:
     assert [folder for folder in folders if folder.exists()] == []
 
 
+@pytest.mark.slow
 def test_no_worker_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     with workers(tmp_path, "--engine", slow_trace(tmp_path)) as served:
         with one_to_each(served, 3) as each:
@@ -240,6 +241,7 @@ def test_all_workers_reload(tmp_path: Path) -> None:
         assert len(children(served.process.pid)) == 3
 
 
+@pytest.mark.slow
 def test_workers_share_responses_streams_limits_and_reasoning(tmp_path: Path) -> None:
     engine = slow_trace(tmp_path)
     limits = ("--set", "limits.requests_per_minute=1000")

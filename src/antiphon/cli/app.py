@@ -52,6 +52,12 @@ COMMANDS: Final = {
         "Look at what a gateway keeps, forget what is old, encrypt it anew.",
     ),
     "models": LazyCommand("antiphon.cli.models:models", "List, load and unload models."),
+    "run": LazyCommand(
+        "antiphon.cli.run:run", "Ask once, let the model use its tools, print the answer."
+    ),
+    "sessions": LazyCommand(
+        "antiphon.cli.sessions:sessions", "List, show, export and remove saved sessions."
+    ),
     "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
 }
 

@@ -20,10 +20,11 @@ from antiphon.codec.parse import fold
 from antiphon.codec.render import Renderer
 from antiphon.codec.stream import Parser
 from antiphon.engines.protocol import CompletionRequest, Engine, Usage
+from antiphon.engines.tiny.weather import WEATHER
 from antiphon.errors import EngineError
 from antiphon.model.content import DeveloperContent, SystemContent
 from antiphon.model.message import Conversation, Message, Role
-from antiphon.model.tools import Tool, functions
+from antiphon.model.tools import functions
 from antiphon.vocab.control import CONTROL_NAMES
 
 __all__ = ["demo", "run_demo"]
@@ -35,25 +36,6 @@ MAX_TOKENS: Final = 400
 MAX_CALLS: Final = 3
 """Tool calls the model may make for one question."""
 
-WEATHER: Final = Tool(
-    "get_current_weather",
-    "Gets the current weather in the provided location.",
-    {
-        "type": "object",
-        "properties": {
-            "location": {
-                "type": "string",
-                "description": "The city and state, e.g. San Francisco, CA",
-            },
-            "format": {
-                "type": "string",
-                "enum": ["celsius", "fahrenheit"],
-                "default": "celsius",
-            },
-        },
-        "required": ["location"],
-    },
-)
 _WEATHER_RECIPIENT: Final = f"functions.{WEATHER.name}"
 
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "AgentSettings",
     "CorsSettings",
     "EngineSettings",
     "KeySettings",
@@ -343,6 +344,37 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A file that gets every prompt and raw output, for `antiphon inspect`. Mode 0600."""
 
 
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent: `antiphon run` and `antiphon chat`. docs/agent.md."""
+
+    turns: Positive = 50
+    """Most turns of the model for one question."""
+    tokens: Annotated[int, Meta(ge=0)] = 0
+    """Most tokens that the model may write for one question; 0: no limit."""
+    seconds: Annotated[float, Meta(ge=0)] = 0.0
+    """Longest work on one question, without the time that people take to decide; 0: no limit."""
+    repeated_failures: Positive = 3
+    """A call that was made so often with the same arguments, and failed each time, ends the work on
+    the question."""
+    result_chars: Positive = 100_000
+    """Most characters of a tool's result that the model reads; more is cut in the middle."""
+    parallel: Positive = 8
+    """Calls that run at the same time."""
+    always: tuple[str, ...] = ()
+    """Tools whose calls are made without asking; ``*`` is every tool."""
+    ask: tuple[str, ...] = ()
+    """Tools whose calls are made when a person has agreed."""
+    never: tuple[str, ...] = ()
+    """Tools whose calls are refused."""
+    instructions: str | None = None
+    """What the developer message tells the model, where the command line says nothing."""
+    sessions: str | None = None
+    """The folder of saved sessions; default: sessions in the user's state folder."""
+    sync: Literal["normal", "full"] = "normal"
+    """What a saved session survives: ``normal``, the end of the process at any moment; ``full``,
+    also the machine losing power, at the price of a flush of the disk for each message."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the server runs."""
 
@@ -370,6 +402,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     responses: ResponsesSettings = ResponsesSettings()
     seal: SealSettings = SealSettings()
     launch: LaunchSettings = LaunchSettings()
+    agent: AgentSettings = AgentSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()
     """Engines to use, each a table ``[[engines]]``."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FILE_NAME", "config_directory", "data_directory", "home_directory"]
+__all__ = ["FILE_NAME", "config_directory", "data_directory", "home_directory", "state_directory"]
 
 FILE_NAME: Final = "antiphon.toml"
 """The settings file, in the working directory or in `config_directory`."""
@@ -38,3 +38,11 @@ def data_directory(environ: Mapping[str, str]) -> Path:
         return Path(local) / "antiphon"
     base = Path(environ.get("XDG_DATA_HOME", ""))
     return (base if base.is_absolute() else home_directory(environ) / ".local/share") / "antiphon"
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """The folder for what a person did: antiphon's own below the platform's place for state."""
+    if sys.platform in ("darwin", "win32"):
+        return data_directory(environ)
+    base = Path(environ.get("XDG_STATE_HOME", ""))
+    return (base if base.is_absolute() else home_directory(environ) / ".local/state") / "antiphon"

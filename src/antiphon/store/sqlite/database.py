@@ -202,7 +202,8 @@ class Database:
         except OSError:
             return
         if size >= _LARGEST_LOG:
-            with contextlib.suppress(sqlite3.Error):
+            # A copy that is under way would make this one give up.
+            with self._checkpointing, contextlib.suppress(sqlite3.Error):
                 self._writer.execute("PRAGMA wal_checkpoint(RESTART)")
         elif size >= _CHECKPOINT_BYTES and self._checkpointing.acquire(blocking=False):
             try:

@@ -1,0 +1,1 @@
+"""Saved sessions: written as they happen, read again, listed and exported."""
