@@ -58,6 +58,9 @@ COMMANDS: Final = {
     "sessions": LazyCommand(
         "antiphon.cli.sessions:sessions", "List, show, export and remove saved sessions."
     ),
+    "mcp": LazyCommand(
+        "antiphon.cli.mcp:mcp", "Offer render, parse and inspect to other agents, over MCP."
+    ),
     "demo": LazyCommand("antiphon.cli.demo:demo", "Talk to the built-in tiny model, live."),
 }
 

@@ -94,6 +94,12 @@ class Given(NamedTuple):
     help="Where its tools work, and a word that they may. Tools that are named without it work in"
     " the working directory.",
 )
+@click.option(
+    "--mcp",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Tools of the MCP servers that this mcp.json names. Default: the setting mcp.config.",
+)
 @click.option("--yes", is_flag=True, help="Make calls that a person would be asked about.")
 @click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Default: 50.")
 @click.option(
@@ -137,6 +143,7 @@ def run(
     system: str | None,
     tools: str | None,
     workspace: Path | None,
+    mcp: Path | None,
     yes: bool,
     max_turns: int | None,
     timeout: float | None,
@@ -182,6 +189,8 @@ def run(
         flags["agent.turns"] = str(max_turns)
     if timeout is not None:
         flags["agent.seconds"] = str(timeout)
+    if mcp is not None:
+        flags["mcp.config"] = str(mcp)
     from antiphon.settings.load import load
 
     settings = load(config, None, flags)

@@ -71,6 +71,8 @@ async def _work(given: Given, view: RunView) -> RunEnded:
         tools = await _tools(given, folder, model, view)
         for tool in tools:
             stack.push_async_callback(tool.aclose)
+        if settings.mcp.config is not None and "none" not in (given.tools or ()) and not model.tiny:
+            tools = [*tools, *await _mcp_tools(given, tools, stack, view)]
         date = None
         if settings.prompt.date:
             today = dt.datetime.now(dt.UTC).date().isoformat()
@@ -188,6 +190,22 @@ def _model(given: Given, view: RunView) -> AbstractAsyncContextManager[AgentMode
         key = os.environ.get("ANTIPHON_API_KEY")
         return open_api(settings, given.api, name, new_id=_call_id, api_key=key)
     return open_engine(settings, name, new_id=_call_id, progress=view.progress)
+
+
+async def _mcp_tools(
+    given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: RunView
+) -> Sequence[Tool]:
+    """The tools of MCP servers. Raises SettingsError; a server that fails is told of."""
+    from antiphon.tools.mcp.servers import McpServers, find_config
+
+    settings = given.settings.mcp
+    servers = await stack.enter_async_context(McpServers(find_config(settings), settings))
+    tools = await servers.tools(taken=[tool.name for tool in others])
+    for name, why in servers.problems.items():
+        view.note(f"the MCP server {name} cannot be used: {why}")
+    for remark in servers.remarks:
+        view.note(f"the MCP server {remark}")
+    return tools
 
 
 async def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Sequence[Tool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from antiphon.cli.errors import CommandLineError, DataError
 from antiphon.cli.source import read_text
 from antiphon.model.tools import BROWSER, FUNCTIONS
 
-__all__ = ["read_tools"]
+__all__ = ["qualified", "read_tools"]
 
 _BROWSER: Final = tuple(f"browser.{tool.name}" for tool in BROWSER.tools)
 _BUILT_IN: Final = {"python": ("python",), "browser": _BROWSER}
@@ -36,6 +37,11 @@ def read_tools(value: str | None) -> tuple[str, ...] | None:
     except (msgspec.DecodeError, RecursionError) as error:
         raise DataError(f"--tools {name}: not valid JSON: {error}") from error
     return _from_json(content, f"--tools {name}")
+
+
+def qualified(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as `read_tools` takes them, with their namespaces. Raises CommandLineError."""
+    return tuple(full for name in names for full in _qualify(name))
 
 
 def _qualify(name: str) -> tuple[str, ...]:

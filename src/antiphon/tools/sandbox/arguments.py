@@ -124,5 +124,6 @@ def limited(argv: Sequence[str], limits: Limits, *, address_space: int | None) -
     ]
     if address_space is not None:
         set_.append(f"ulimit -v {address_space // 1024}")
-    script = " && ".join([*set_, 'exec "$@"'])
+    # A command that takes all the CPU it can get must leave ours to us.
+    script = " && ".join([*set_, 'exec nice -n 10 "$@"'])
     return ["/bin/bash", "--norc", "--noprofile", "-c", script, "sandbox", *argv]

@@ -133,8 +133,10 @@ class Bubblewrap:
             gate = undo.enter_context(os.fdopen(unblock, "wb", buffering=0))
             with _Descriptors() as given:
                 given.add(blocked)
+                folders = self._open_folders(given)
+                names = {f"/proc/self/fd/{at}": str(folder.path) for folder, at in folders}
                 said = arguments(
-                    self._open_folders(given),
+                    folders,
                     {name: given.add(_filled(data)) for name, data in FILES.items()},
                     cwd=self.cwd,
                     limits=limits,
@@ -148,11 +150,14 @@ class Bubblewrap:
             undo.callback(_kill, process)
             reader, pipe = await _reader(status_file)
             undo.callback(pipe.close)
-            inner = await _first_process(reader, process)
+            inner = await _first_process(reader, process, names)
             if cgroup is not None and not cgroup.add(inner):
                 cgroup.remove()
                 cgroup = None
-            gate.write(b"go")
+            try:
+                gate.write(b"go")
+            except BrokenPipeError:
+                raise SandboxError(await _last_words(process, names)) from None
             gate.close()
             undo.pop_all()
         return Running(
@@ -277,19 +282,28 @@ async def _reader(file: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTr
     return reader, pipe
 
 
-async def _first_process(status: asyncio.StreamReader, process: asyncio.subprocess.Process) -> int:
+async def _first_process(
+    status: asyncio.StreamReader, process: asyncio.subprocess.Process, names: Mapping[str, str]
+) -> int:
     """The pid of the sandbox's first process, which now waits for our word."""
     try:
         async with asyncio.timeout(_READY_S):
             said = await status.readuntil(b"}")
     except (TimeoutError, asyncio.IncompleteReadError) as error:
-        _kill(process)
-        output = process.stdout
-        text = (await output.read(2000)).decode(errors="replace") if output else ""
-        await process.wait()
-        why = text.strip().removeprefix("bwrap: ") or "bubblewrap did not begin"
-        raise SandboxError(why) from error
+        raise SandboxError(await _last_words(process, names)) from error
     found = _CHILD.search(said)
     if found is None:
         raise SandboxError("bubblewrap did not say which process it started")
     return int(found[1])
+
+
+async def _last_words(process: asyncio.subprocess.Process, names: Mapping[str, str]) -> str:
+    """What bubblewrap said before it gave up, with the folders' names for their descriptors."""
+    _kill(process)
+    output = process.stdout
+    text = (await output.read()).decode(errors="replace") if output else ""
+    await process.wait()
+    said = text[:2000].strip().removeprefix("bwrap: ") or "bubblewrap did not begin"
+    for descriptor, name in names.items():
+        said = re.sub(rf"{descriptor}\b", lambda _, name=name: name, said)  # type: ignore[misc]
+    return said

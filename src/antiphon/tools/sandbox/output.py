@@ -16,6 +16,8 @@ class Output:
 
     def __init__(self, limit: int, emit: Emit = lambda text: None) -> None:
         self.total = 0
+        self.ends_line = False
+        """Whether the last byte ended a line."""
         self._head = bytearray()
         self._head_limit = limit * 2 // 3
         self._tail: deque[bytes] = deque()
@@ -26,7 +28,10 @@ class Output:
 
     def add(self, data: bytes) -> None:
         """Take what came."""
+        if not data:
+            return
         self.total += len(data)
+        self.ends_line = data.endswith(b"\n")
         room = self._head_limit - len(self._head)
         if room > 0:
             piece = data[:room]

@@ -19,6 +19,7 @@ __all__ = ["Running"]
 
 _LOOK_S: Final = 0.05
 """How often it is looked at: a process gets a few hundred megabytes in that time."""
+_REST_S: Final = 0.5
 _LEAVE_BYTES: Final = 128 << 20
 """Memory that the machine must keep, whoever took it."""
 _BLOCK: Final = 65536
@@ -43,6 +44,8 @@ class Running:
         self.started = time.monotonic()
         self.ended: Ended = "exit"
         """Why it was ended, if it was."""
+        self.resting = False
+        """Whether it is known to wait for us; it is then looked at less often."""
         self._inner = inner
         self._status = status
         self._status_pipe = status_pipe
@@ -114,7 +117,7 @@ class Running:
     async def _look(self) -> None:
         limits = self._limits
         while self.process.returncode is None:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_REST_S if self.resting else _LOOK_S)
             if time.monotonic() - self.started > limits.wall_s:
                 self.end("wall")
             elif any(free_disk(disk) < limits.free_disk_bytes for disk in self._disks):

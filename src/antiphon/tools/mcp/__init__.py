@@ -1,0 +1,1 @@
+"""MCP servers as tools: processes behind pipes and endpoints over HTTP, from an ``mcp.json``."""
