@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.api.citations import CitationText, cited
+from antiphon.api.citations import CitationText, UrlCitation, cited
 
 PAGES = {
     0: ("https://a.example/one", "One"),
@@ -15,7 +17,7 @@ PAGES = {
 
 
 def sources(cursor: int, line: int) -> tuple[str, str] | None:
-    return ("https://hits.example/%d" % line, "Hit") if cursor == 9 else PAGES.get(cursor)
+    return (f"https://hits.example/{line}", "Hit") if cursor == 9 else PAGES.get(cursor)
 
 
 def check(text: str) -> tuple[str, list[str]]:
@@ -93,11 +95,9 @@ def test_text_without_brackets_is_never_held_back():
     assert reader.end().text == "【0"
 
 
-PIECES = st.lists(
-    st.sampled_from(
-        ["【", "】", "†", "0", "6", "9", "L3", "-", " ", "\n", "x", "【0†L1】", "【6†", "【7†L2】"]
-    )
-).map("".join)
+PIECES = st.lists(st.sampled_from([*"【】†069- \nx", "L3", "【0†L1】", "【6†", "【7†L2】"])).map(
+    "".join
+)
 
 
 @given(PIECES, st.data())
@@ -105,7 +105,8 @@ def test_splits_change_nothing(text, data):
     whole = cited(text, sources)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     reader = CitationText(sources)
-    made, notes = "", []
+    made = ""
+    notes: list[UrlCitation] = []
     for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True):
         step = reader.feed(text[start:stop])
         made += step.text
@@ -121,3 +122,9 @@ def test_splits_change_nothing(text, data):
 def test_a_long_text_of_brackets_is_linear_work():
     text = "【0†" * 50_000
     assert cited(text, sources).text == text
+
+
+def test_a_link_inside_json_leaves_it_json():
+    text = '{"a": "x【0†L1】"}'
+    made = cited(text, lambda cursor, line: ('https://a.example/"\\', "t")).text
+    assert json.loads(made) == {"a": "x ([a.example](https://a.example/%22%5C))"}

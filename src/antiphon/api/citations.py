@@ -21,7 +21,10 @@ MAX_MARK_CHARS: Final = 80
 _WHOLE: Final = re.compile(r"【 ?(\d{1,9}) ?†([^†【】\n]{0,80})(?:†[^†【】\n]{0,80})?】")
 _BEGUN: Final = re.compile(r"【 ?(?:\d{1,9} ?(?:†[^†【】\n]{0,80}(?:†[^†【】\n]{0,80})?)?)?\Z")
 _LINE: Final = re.compile(r"L(\d{1,9})")
-_ESCAPED: Final = str.maketrans({"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": "%3E"})
+_ESCAPED: Final = str.maketrans(
+    {"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": "%3E", '"': "%22", "\\": "%5C"}
+)
+"""Neither the Markdown around it nor JSON may end in it."""
 
 Sources = Callable[[int, int], "tuple[str, str] | None"]
 """Cursor and line → URL and title; None: nothing was opened there."""
@@ -126,4 +129,4 @@ def _domain(url: str) -> str:
     return authority.rpartition("@")[2].translate(_BRACKETS) or "source"
 
 
-_BRACKETS: Final = str.maketrans("", "", "[]")
+_BRACKETS: Final = str.maketrans("", "", '[]"\\')

@@ -54,7 +54,7 @@ def html_to_text(html: str, url: str) -> HtmlText:
     try:
         from lxml import etree
     except ImportError as error:
-        raise MissingExtraError("lxml", "browser") from error
+        raise MissingExtraError("lxml", "agent") from error
     fold = _Fold(url)
     parser = etree.HTMLParser(target=fold, encoding="utf-8", no_network=True)
     try:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
-import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
+from antiphon.errors import MissingExtraError
 from antiphon.tools.guard.address import Address, as_address
 from antiphon.tools.guard.policy import (
     Allowed,
@@ -26,6 +23,13 @@ from antiphon.tools.guard.policy import (
     checked_addresses,
     checked_url,
 )
+
+try:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver, ResolveResult
+    from yarl import URL
+except ImportError as missing:
+    raise MissingExtraError("aiohttp", "agent") from missing
 
 __all__ = ["Fetched", "Guard", "Resolve"]
 
@@ -220,14 +224,6 @@ async def _read(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]
         if len(data) > limit:
             return bytes(data[:limit]), True
     return bytes(data), False
-
-
-def status_text(status: int) -> str:
-    """``404 Not Found``."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def _reason(error: BaseException) -> str:

@@ -7,10 +7,14 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
-from yarl import URL
 
-from antiphon.errors import AntiphonError, SettingsError
+from antiphon.errors import AntiphonError, MissingExtraError, SettingsError
 from antiphon.tools.guard.address import Address, as_address, is_public
+
+try:
+    from yarl import URL
+except ImportError as missing:
+    raise MissingExtraError("aiohttp", "agent") from missing
 
 __all__ = ["Allowed", "GuardError", "GuardPolicy", "checked_url"]
 
