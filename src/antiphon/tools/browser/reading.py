@@ -90,7 +90,7 @@ def page_of_text(text: str, url: str, *, title: str = "") -> Page:
 
 def _headed(url: str, text: str) -> str:
     """The reference's first lines."""
-    return f"\nURL: {clean(url)}\n{text}"
+    return f"\nURL: {clean(url)}\n{text.rstrip()}"
 
 
 def _looks_like_html(body: bytes) -> bool:
