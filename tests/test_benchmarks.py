@@ -13,6 +13,7 @@ CODEC = BENCHMARKS / "codec.py"
 GATEWAY = BENCHMARKS / "gateway.py"
 SEAL = BENCHMARKS / "seal.py"
 RESPONSES = BENCHMARKS / "responses.py"
+TOOLS = BENCHMARKS / "tools.py"
 
 
 def run(*arguments: str, script: Path = CODEC) -> subprocess.CompletedProcess[str]:
@@ -103,3 +104,11 @@ def test_the_responses_apis_results_are_written_only_from_a_full_run() -> None:
     done = run("--write", "--only", "read", script=RESPONSES)
     assert done.returncode == 2
     assert "needs every row" in done.stderr
+
+
+def test_pages_are_opened_and_read() -> None:
+    pytest.importorskip("lxml")
+    done = run("--quick", script=TOOLS)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if '"row": "browser.open' in line]
+    assert len(rows) == 3, done.stdout
