@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mcp")
 
 ROUGH = Path(__file__).parents[1] / "tools" / "rough_mcp_server.py"

@@ -25,6 +25,8 @@ from antiphon.settings.model import McpSettings
 from antiphon.tools.mcp.config import parse_config
 from antiphon.tools.mcp.servers import McpServers
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (sys.executable, "-m", "antiphon.cli", "mcp")
 CHAT = {
     "model": "gpt-oss",

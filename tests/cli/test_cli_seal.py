@@ -24,6 +24,8 @@ from antiphon.settings.model import SealSettings, Settings
 from antiphon.vocab.control import CHANNEL, END, MESSAGE, RETURN, START
 from antiphon.vocab.tokenizer import default_tokenizer
 
+pytestmark = pytest.mark.slow
+
 ENCODE = default_tokenizer().encode
 THINKING = [CHANNEL, *ENCODE("analysis"), MESSAGE, *ENCODE("Let me think."), END]
 ANSWER = [START, *ENCODE("assistant"), CHANNEL, *ENCODE("final"), MESSAGE, *ENCODE("Forty-two.")]

@@ -166,6 +166,6 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_was_acknowledged_survives_kill_9_again_and_again(tmp_path: Path) -> None:
-    counts = rounds(tmp_path, 15)
+    counts = rounds(tmp_path, 8)
     assert counts["failed"] > 0
     assert counts["completed"] > 0

@@ -22,7 +22,10 @@ pytest.importorskip("starlette")
 from tests.api.responses_grammar import check_events, read_sse
 from tests.gateway.test_app_serve import WAIT, Served, run, serving
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no workers")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no workers"),
+]
 
 SLOW = [
     {

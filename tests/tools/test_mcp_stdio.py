@@ -22,6 +22,8 @@ from antiphon.tools.mcp.servers import McpServers
 from antiphon.tools.mcp.tool import McpTool
 from antiphon.tools.protocol import ToolOutput
 
+pytestmark = pytest.mark.slow
+
 ROUGH = Path(__file__).with_name("rough_mcp_server.py")
 Work = Callable[[McpServers, dict[str, McpTool]], Awaitable[None]]
 

@@ -15,7 +15,7 @@ from antiphon.tools.python import Interpreter, PythonTool, SandboxedPython
 from antiphon.tools.python.monty import MontyPython
 from antiphon.tools.sandbox import Limits
 
-pytestmark = needs_sandbox
+pytestmark = [needs_sandbox, pytest.mark.slow]
 
 LIMITS = Limits(
     memory_bytes=512 << 20, cpu_s=600, wall_s=float("inf"), processes=48, output_bytes=20_000

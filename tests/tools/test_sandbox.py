@@ -20,7 +20,7 @@ from antiphon.tools.sandbox import running as watching
 from antiphon.tools.sandbox.seccomp import filter_program
 from antiphon.tools.sandbox.watch import tree
 
-pytestmark = needs_sandbox
+pytestmark = [needs_sandbox, pytest.mark.slow]
 
 LIMITS = Limits(wall_s=20, memory_bytes=192 << 20, processes=24, scratch_bytes=32 << 20)
 
