@@ -21,7 +21,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from tests.cli.conftest import environment
 
 from antiphon.cli.mcp_tools import MAX_INPUT_CHARS, MAX_TOKENS
-from antiphon.settings.model import McpSettings
+from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import parse_config
 from antiphon.tools.mcp.servers import McpServers
 

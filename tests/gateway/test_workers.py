@@ -133,6 +133,8 @@ def test_metrics_are_the_sum_whoever_is_asked_and_never_go_down(tmp_path: Path) 
         for kept in each:
             for _ in range(2):
                 kept.ask("POST", "/v1/responses", HELLO)
+        # A request is counted once its answer has gone out, so a client may ask before that.
+        until(lambda: value(each[0].ask("GET", "/metrics"), asked) == 6)
         answers = [kept.ask("GET", "/metrics") for kept in each]
         for metrics in answers:
             assert value(metrics, asked) == 6
@@ -157,6 +159,7 @@ def test_metrics_are_the_sum_whoever_is_asked_and_never_go_down(tmp_path: Path) 
         until(lambda: value(each[2].ask("GET", "/metrics"), "antiphon_workers") == 3)
         with one_to_each(served, 3) as again:
             again[1].ask("POST", "/v1/responses", HELLO)
+            until(lambda: value(again[0].ask("GET", "/metrics"), asked) == 7)
             assert [value(kept.ask("GET", "/metrics"), asked) for kept in again] == [7, 7, 7]
         assert served.end() == 0
 

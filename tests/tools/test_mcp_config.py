@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from antiphon.errors import SettingsError
-from antiphon.settings.model import McpSettings
+from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import MAX_CONFIG_BYTES, parse_config, read_config
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("mcp")
 
 from aiohttp import web
 
-from antiphon.settings.model import McpSettings
+from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import parse_config
 from antiphon.tools.mcp.servers import McpServers
 from antiphon.tools.mcp.tool import McpTool

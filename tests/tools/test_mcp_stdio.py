@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from antiphon.settings.model import McpSettings
+from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import parse_config
 from antiphon.tools.mcp.servers import McpServers
 from antiphon.tools.mcp.tool import McpTool

@@ -12,6 +12,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from antiphon.settings.tools import (
+    BrowserSettings,
+    GuardSettings,
+    McpSettings,
+    PythonSettings,
+    ServerToolSettings,
+)
+
 __all__ = [
     "AgentSettings",
     "CorsSettings",
@@ -20,7 +28,6 @@ __all__ = [
     "LaunchSettings",
     "LimitSettings",
     "LogSettings",
-    "McpSettings",
     "MemorySettings",
     "Mode",
     "ModelSettings",
@@ -376,21 +383,6 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     also the machine losing power, at the price of a flush of the disk for each message."""
 
 
-class McpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """MCP servers whose tools can be called. docs/mcp.md."""
-
-    config: str | None = None
-    """The file that names them, as other clients have it too; default: none."""
-    start_seconds: Seconds = 30.0
-    """From the start of a server until its tools are known."""
-    call_seconds: Seconds = 300.0
-    """Longest call."""
-    message_bytes: Positive = 16 * 1024 * 1024
-    """Most bytes of one message; a server that sends more is ended."""
-    tools: Positive = 200
-    """Most tools that are taken from one server."""
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the server runs."""
 
@@ -419,6 +411,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seal: SealSettings = SealSettings()
     launch: LaunchSettings = LaunchSettings()
     agent: AgentSettings = AgentSettings()
+    server_tools: ServerToolSettings = ServerToolSettings()
+    browser: BrowserSettings = BrowserSettings()
+    python: PythonSettings = PythonSettings()
+    guard: GuardSettings = GuardSettings()
     mcp: McpSettings = McpSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()

@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from antiphon import __version__
-from antiphon.settings.model import McpSettings
+from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.http import endpoint
 from antiphon.tools.mcp.stdio import Pipes

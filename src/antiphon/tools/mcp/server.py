@@ -10,7 +10,7 @@ import mcp_types
 import msgspec
 
 from antiphon.errors import SettingsError
-from antiphon.settings.model import McpSettings
+from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.connection import Connection, McpError
 from antiphon.tools.mcp.result import output_of

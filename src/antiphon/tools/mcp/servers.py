@@ -11,7 +11,7 @@ from typing import Any
 
 from antiphon.api.toolnames import MAX_ALIAS_CHARS, ToolNames
 from antiphon.errors import MissingExtraError
-from antiphon.settings.model import McpSettings
+from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import McpConfig, ServerConfig, read_config
 from antiphon.tools.mcp.tool import McpTool
 
