@@ -30,7 +30,7 @@ from gateway_child import Child, cpu_seconds, rss_bytes
 from gateway_client import CHAT, Answer, chat_body, open_streams, percentile, request
 from gateway_tiny import tiny_rows
 from gateway_upstream import MODEL
-from rows import Row, conclude, options_of, parser_for, row, versions_of
+from rows import Row, conclude, options_of, parser_for, row
 
 HERE = Path(__file__).parent
 GATEWAY_CORE, LOAD_CORE = 0, 1
@@ -350,14 +350,14 @@ def main() -> int:
                     rows += part(stage, options)
         if options.only in ("", "tiny"):
             rows += [row(*r[:4], ok=r[4]) for r in tiny_rows(stage.folder, quick=options.quick)]
-    lite = ["LiteLLM 1.106.2"] if options.litellm else []
     conclude(
         rows,
         options,
         time.monotonic() - begin,
         heading="# The gateway",
         script=f"gateway.py --minutes {options.minutes:g}",
-        versions=[*versions_of("antiphon", "uvicorn", "starlette", "aiohttp"), *lite],
+        packages=("antiphon", "uvicorn", "starlette", "aiohttp"),
+        others=["LiteLLM 1.106.2"] if options.litellm else [],
         method=METHOD,
     )
     return 0

@@ -29,7 +29,7 @@ import uvloop
 from gateway import GATEWAY_CORE, LOAD_CORE, Stage, burst, check
 from gateway_client import RESPONSES, chat_body, percentile, request, response_body
 from responses_chain import chained, copied
-from rows import Row, conclude, options_of, parser_for, row, versions_of
+from rows import Row, conclude, options_of, parser_for, row
 from store import in_ms, median, opened, response, timed
 
 BURST_TOKENS = 2_000
@@ -347,10 +347,8 @@ def main() -> int:
         time.monotonic() - begin,
         heading="# The Responses API",
         script="responses.py",
-        versions=[
-            *versions_of("antiphon", "uvicorn", "aiohttp"),
-            f"SQLite {sqlite3.sqlite_version}",
-        ],
+        packages=("antiphon", "uvicorn", "aiohttp"),
+        others=[f"SQLite {sqlite3.sqlite_version}"],
         method=METHOD,
     )
     return 0

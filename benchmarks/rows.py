@@ -16,7 +16,7 @@ from importlib.metadata import version
 from report import machine
 from results import RESULTS, replace_part
 
-__all__ = ["Row", "conclude", "options_of", "parser_for", "row", "versions_of"]
+__all__ = ["Row", "conclude", "options_of", "parser_for", "row"]
 
 
 @dataclass
@@ -61,11 +61,6 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
-def versions_of(*names: str) -> list[str]:
-    """``name 1.2`` of installed packages."""
-    return [f"{name} {version(name)}" for name in names]
-
-
 def conclude(
     rows: Sequence[Row],
     options: argparse.Namespace,
@@ -73,13 +68,15 @@ def conclude(
     *,
     heading: str,
     script: str,
-    versions: Sequence[str],
+    packages: Sequence[str],
+    others: Sequence[str] = (),
     method: str,
 ) -> None:
     """Print how many rows are fine; with ``--write``, write the part under ``heading``.
 
-    ``script``: the file's name, and arguments if it takes some to write this; ``versions``: what
-    took part beside Linux; ``method``: how it was measured.
+    ``script``: the file's name, and arguments if it takes some to write this; ``packages``:
+    whose versions are told; ``others``: more of the kind, such as ``SQLite 3.40.1``; ``method``:
+    how it was measured.
     """
     short = sum(each.verdict == "short" for each in rows)
     print(f"\n{len(rows) - short} fine, {short} short; {seconds:.0f} s")
@@ -87,6 +84,7 @@ def conclude(
         return
     name, _, more = script.partition(" ")
     command = f"python benchmarks/{name} --write" + (f" {more}" if more else "")
+    versions = [f"{package} {version(package)}" for package in packages]
     lines = [
         f"Written by `{command}` on {options.date} in {seconds / 60:.0f} minutes; do not edit.",
         "",

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gateway import CONTROL_TOKENS, LOAD_CORE, Stage
 from gateway_child import cpu_seconds
 from gateway_client import chat_body
-from rows import Row, conclude, options_of, parser_for, row, versions_of
+from rows import Row, conclude, options_of, parser_for, row
 
 from antiphon.seal import (
     BinaryHttpDecoder,
@@ -283,7 +283,7 @@ def main() -> int:
         time.monotonic() - begin,
         heading="# Sealed transport",
         script="seal.py",
-        versions=versions_of("antiphon", "pyhpke", "cryptography", "uvicorn"),
+        packages=("antiphon", "pyhpke", "cryptography", "uvicorn"),
         method=METHOD,
     )
     return 0

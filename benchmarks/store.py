@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway_client import percentile
-from rows import Row, conclude, options_of, parser_for, row, versions_of
+from rows import Row, conclude, options_of, parser_for, row
 
 from antiphon.settings.model import Settings, StoreSettings
 from antiphon.store.open import Stores, open_stores
@@ -190,10 +190,8 @@ def main() -> int:
         time.monotonic() - begin,
         heading="# The store",
         script="store.py",
-        versions=[
-            *versions_of("antiphon", "asyncpg", "cryptography"),
-            f"SQLite {sqlite3.sqlite_version}",
-        ],
+        packages=("antiphon", "asyncpg", "cryptography"),
+        others=[f"SQLite {sqlite3.sqlite_version}"],
         method=METHOD,
     )
     return 0
