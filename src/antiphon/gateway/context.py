@@ -28,13 +28,11 @@ _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 class DirectBody(Protocol):
     """The shortest way for the body of a response that has begun."""
 
-    @property
-    def ready(self) -> bool:
-        """Whether `write` would send now."""
-        ...
-
     def write(self, data: bytes) -> bool:
-        """Send ``data``, which is not the last. False: it has to go the way of ASGI."""
+        """Send ``data``, which is not the last. False: it has to go the way of ASGI.
+
+        Empty ``data`` only asks whether more would be sent now.
+        """
         ...
 
 

@@ -90,12 +90,8 @@ class ChunkedAnswer:
                 bool(self._padding.sizes) and kinds[:1] != [] and (kinds[0].startswith(_EVENTS))
             )
 
-    @property
-    def ready(self) -> bool:
-        return self.begun and self._direct is not None and self._direct.ready
-
     def write(self, data: bytes) -> bool:
-        if self._direct is None or not self.begun or not self._direct.ready:
+        if self._direct is None or not self.begun or not self._direct.write(b""):
             return False
         if self._events:
             data = self._filled(data)
