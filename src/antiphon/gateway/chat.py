@@ -55,8 +55,7 @@ class ChatRoute:
         large = len(body) > LARGE_BODY
         opening = await asyncio.to_thread(read_opening, body) if large else read_opening(body)
         served = services.catalog.find(opening.model)
-        context.model = served.name
-        context.engine = served.engine.name
+        context.serves(served)
         context.streamed = opening.stream
         mode = services.policy.mode(scope, served, opening.conversation)
         context.mode = mode

@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    from antiphon.engines.served import Served
     from antiphon.gateway.keys import ApiKey
     from antiphon.gateway.ratelimit import Lease
 
@@ -94,6 +95,10 @@ class RequestContext:
         """The code of the error the client was told, also in the middle of a stream."""
         self.notes: dict[str, Any] = {}
         """Decisions worth a line in the log; never content."""
+
+    def serves(self, served: Served) -> None:
+        """It is for this model."""
+        self.model, self.engine = served.name, served.engine.name
 
 
 def context_of(scope: MutableMapping[str, Any]) -> RequestContext:
