@@ -15,8 +15,9 @@ from antiphon.api.errors import ApiError
 from antiphon.engines.balancing import Balancing
 from antiphon.engines.detect.cache import ProbeCache
 from antiphon.engines.detect.report import ProbeReport
+from antiphon.engines.group import Group
 from antiphon.engines.launch.hosted import HostLink
-from antiphon.engines.lifecycle import Group, UnitStatus
+from antiphon.engines.lifecycle import UnitStatus
 from antiphon.engines.pool import Pool
 from antiphon.engines.served import EngineHealth, ModelCard, Offer, Served
 from antiphon.engines.sources import Progress, ScriptedSource, Source, UnitSource, UrlSource
