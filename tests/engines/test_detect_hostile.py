@@ -252,7 +252,7 @@ def test_a_trial_that_fails_falls_back_to_what_is_usual_and_says_why(faults: Fau
 
 
 def test_a_trial_that_hangs_ends_with_the_probes_time() -> None:
-    report = probed(FakeLlamaServer(faults=Faults(hang=1)), timeout=1.0)
+    report = probed(FakeLlamaServer(faults=Faults(hang=1)), timeout=2.0)
     (model,) = report.models
     assert model.reading.reason.startswith("usual for llama.cpp; /completion: no answer within")
 
