@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.e2e.serving import command
+from tests.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "deployment"
 WAIT = 60.0
@@ -48,13 +49,6 @@ def replaced(name: str, changes: dict[str, str]) -> str:
         assert old in text, f"{name} has no {old}"
         text = text.replace(old, new)
     return text
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Client:
