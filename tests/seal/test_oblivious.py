@@ -369,7 +369,7 @@ def test_large_data_goes_out_in_chunks_every_receiver_takes() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 500, 16_365, 16_366, 16_367, 16_384, 40_000])
 def test_content_sealed_in_one_step_is_sealed_as_in_two(size: int) -> None:
-    request, client = chunked_request([b"q"], key_for())
+    request, _ = chunked_request([b"q"], key_for())
     gateway = ChunkedRequestOpener(ring_for(), NOW)
     gateway.feed(request)
     gateway.eof()
