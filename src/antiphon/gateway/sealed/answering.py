@@ -90,13 +90,9 @@ class ChunkedAnswer:
                 bool(self._padding.sizes) and kinds[:1] != [] and (kinds[0].startswith(_EVENTS))
             )
 
-    @property
-    def ready(self) -> bool:
-        return self.begun and self._direct is not None and self._direct.ready
-
     def write(self, data: bytes) -> bool:
         direct = self._direct
-        if direct is None or not self.begun or not direct.ready:
+        if direct is None or not self.begun or not direct.write(b""):
             return False  # Before it is sealed: each seal counts.
         if self._events:
             data = self._filled(data)
