@@ -45,7 +45,8 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     folder: str | None = None
     """The folder of ``corpus``: HTML, Markdown and text. The agent's default is its workspace."""
     url: str | None = None
-    """Where SearXNG runs; for the other services only if it is not their own address."""
+    """Where SearXNG runs; for Exa and You.com only if it is not their own address; for ``corpus``
+    where the folder's pages are published, to be cited by."""
     api_key: str | None = None
     """The key that Exa or You.com asks for."""
 
