@@ -35,7 +35,7 @@ class OpenItem:
     Events are JSON without ``sequence_number`` and the closing brace, which the stream adds.
     """
 
-    __slots__ = ("_encoded", "_encoded_text", "after", "before", "id", "index", "texts")
+    __slots__ = ("_encoded", "_encoded_text", "after", "before", "id", "index", "texts", "told")
 
     def __init__(self, id: str, index: int) -> None:
         self.id: Final = id
@@ -45,6 +45,8 @@ class OpenItem:
         """What goes before the text of a delta; nothing if there are none."""
         self.after = b',"sequence_number":'
         """What goes between it and the sequence number."""
+        self.told = False
+        """Whether the stream has it."""
         self._encoded_text = ""
         self._encoded = msgspec.Raw(b'""')
 
@@ -100,7 +102,7 @@ class OpenItem:
 class MessageOutput(OpenItem):
     """Text for the user."""
 
-    __slots__ = ("_logprobs", "_phase", "_with_logprobs")
+    __slots__ = ("_logprobs", "_phase", "_with_logprobs", "annotations")
 
     def __init__(
         self,
@@ -114,6 +116,7 @@ class MessageOutput(OpenItem):
         self._phase = phase
         self._with_logprobs = logprobs
         self._logprobs: list[dict[str, Any]] = []
+        self.annotations: Final[list[Any]] = []
         self._deltas("response.output_text.delta")
         self.after = b',"logprobs":[],"sequence_number":'
 
@@ -128,7 +131,7 @@ class MessageOutput(OpenItem):
         return {
             "type": "output_text",
             "text": self.json,
-            "annotations": [],
+            "annotations": self.annotations,
             "logprobs": self._logprobs,
         }
 
