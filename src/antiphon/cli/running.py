@@ -174,10 +174,13 @@ async def _mcp_tools(
     given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: RunView
 ) -> Sequence[Tool]:
     """The tools of MCP servers. Raises SettingsError; a server that fails is told of."""
+    from antiphon.tools.guard.chosen import guard
     from antiphon.tools.mcp.servers import McpServers, find_config
 
     settings = given.settings.mcp
-    servers = await stack.enter_async_context(McpServers(find_config(settings), settings))
+    servers = await stack.enter_async_context(
+        McpServers(find_config(settings), settings, guard=guard(given.settings.guard))
+    )
     tools = await servers.tools(taken=[tool.name for tool in others])
     for name, why in servers.problems.items():
         view.note(f"the MCP server {name} cannot be used: {why}")

@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon.errors import SettingsError
 from antiphon.settings.tools import McpSettings
+from antiphon.tools.guard import Guard
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.connection import Connection, McpError
 from antiphon.tools.mcp.result import output_of
@@ -38,9 +39,14 @@ class McpServer:
     """A server of the configuration. Not started until `definitions` or `call`."""
 
     def __init__(
-        self, config: ServerConfig, settings: McpSettings, environ: Mapping[str, str]
+        self,
+        config: ServerConfig,
+        settings: McpSettings,
+        environ: Mapping[str, str],
+        guard: Guard | None = None,
     ) -> None:
         self.config = config
+        self._guard = Guard() if guard is None else guard
         self._settings = settings
         self._environ = environ
         self._connection: Connection | None = None
@@ -134,7 +140,7 @@ class McpServer:
             config = self.config.expanded(self._environ)
         except SettingsError as error:
             raise McpError(str(error)) from error
-        self._connection = await Connection.open(config, self._settings, self._environ)
+        self._connection = await Connection.open(config, self._settings, self._environ, self._guard)
         self.starts += 1
         return self._connection
 
