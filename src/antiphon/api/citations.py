@@ -8,12 +8,25 @@ search has them. A citation of nothing that was opened stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
-__all__ = ["CitationText", "Cited", "Mark", "Sources", "UrlCitation", "cited", "linked", "marks"]
+__all__ = [
+    "CitationText",
+    "Cited",
+    "CitedFile",
+    "Citing",
+    "FileCitation",
+    "Mark",
+    "Sources",
+    "UrlCitation",
+    "cited",
+    "file_citations",
+    "linked",
+    "marks",
+]
 
 MAX_MARK_CHARS: Final = 80
 """Of what stands behind a cursor; a longer one is no citation."""
@@ -40,6 +53,34 @@ class UrlCitation(msgspec.Struct, frozen=True, kw_only=True, tag="url_citation",
     end_index: int
     url: str
     title: str
+
+
+class FileCitation(
+    msgspec.Struct, frozen=True, kw_only=True, tag="container_file_citation", tag_field="type"
+):
+    """An annotation over the path of a file, or behind the text where it names none."""
+
+    container_id: str
+    file_id: str
+    filename: str
+    start_index: int
+    end_index: int
+
+
+class CitedFile(msgspec.Struct, frozen=True):
+    """A file that code made: ``name`` is its path below /mnt/data."""
+
+    container_id: str
+    file_id: str
+    name: str
+
+
+class Citing(msgspec.Struct, frozen=True):
+    """What an answer may cite."""
+
+    sources: Sources
+    files: Callable[[], Sequence[CitedFile]] = tuple
+    """Those that were made so far."""
 
 
 class Cited(msgspec.Struct, frozen=True):
@@ -146,6 +187,33 @@ def cited(text: str, sources: Sources, mark: Mark | None = None) -> Cited:
     reader = CitationText(sources, mark)
     first, rest = reader.feed(text), reader.end()
     return Cited(first.text + rest.text, first.annotations + rest.annotations)
+
+
+def file_citations(text: str, files: Sequence[CitedFile]) -> list[FileCitation]:
+    """An annotation for each file, where the text names it first: as ``sandbox:/mnt/data/NAME``,
+    or as a path.
+    """
+    newest = {file.name: file for file in files}
+    made = []
+    for name, file in newest.items():
+        path = f"/mnt/data/{name}"
+        start, end = text.find(path), len(text)
+        if start < 0:
+            start = end
+        else:
+            end = start + len(path)
+            if text.startswith("sandbox:", max(0, start - 8)):
+                start = max(0, start - 8)
+        made.append(
+            FileCitation(
+                container_id=file.container_id,
+                file_id=file.file_id,
+                filename=name.rpartition("/")[2],
+                start_index=start,
+                end_index=end,
+            )
+        )
+    return made
 
 
 def _source(found: re.Match[str], sources: Sources) -> tuple[str, str] | None:

@@ -27,6 +27,12 @@ class ServerToolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     offered: tuple[ServerTool, ...] = ()
     """Those that a request with an API key may name; none are run unless they stand here."""
+    unoffered: Literal["ignore", "refuse"] = "ignore"
+    """What becomes of one of these tools that is not offered: it is named in the header
+    ``antiphon-ignored``, or the request is refused. Codex sends a web search with every request."""
+    any_url: bool = False
+    """Whether the browser opens URLs that neither a page nor the user named. What the model makes
+    up can carry what the conversation holds to a stranger."""
     calls: Positive = 32
     """Most calls for one response, whatever it asks for."""
     parallel: Positive = 4

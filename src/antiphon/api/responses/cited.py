@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from antiphon.api.citations import CitationText, Cited, Sources
+from antiphon.api.citations import (
+    CitationText,
+    Cited,
+    Citing,
+    FileCitation,
+    UrlCitation,
+    file_citations,
+)
 from antiphon.api.responses.output_item import MessageOutput
 from antiphon.api.responses.usage import logprob_list
 from antiphon.api.turn import Logprob
@@ -20,7 +27,7 @@ __all__ = ["CitingMessage"]
 class CitingMessage(MessageOutput):
     """The message. Feed it with `cited`, not through ``texts``."""
 
-    __slots__ = ("_marks", "_waiting")
+    __slots__ = ("_files", "_marks", "_waiting")
 
     def __init__(
         self,
@@ -29,10 +36,11 @@ class CitingMessage(MessageOutput):
         phase: Literal["commentary", "final_answer"],
         *,
         logprobs: bool,
-        sources: Sources,
+        citing: Citing,
     ) -> None:
         super().__init__(id, index, phase, logprobs=logprobs)
-        self._marks = CitationText(sources)
+        self._marks = CitationText(citing.sources)
+        self._files = citing.files
         self._waiting: list[Logprob] = []
         """Of tokens whose text is held back."""
 
@@ -43,7 +51,8 @@ class CitingMessage(MessageOutput):
 
     def rest(self) -> list[bytes]:
         """The events of what was held back, as the text is over."""
-        return self._events(self._marks.end())
+        events = self._events(self._marks.end())
+        return events + self._annotated(file_citations(self.text, self._files()))
 
     def _events(self, piece: Cited) -> list[bytes]:
         events: list[bytes] = []
@@ -55,7 +64,11 @@ class CitingMessage(MessageOutput):
             events.append(
                 self.event("response.output_text.delta", delta=piece.text, logprobs=shown)
             )
-        for annotation in piece.annotations:
+        return events + self._annotated(piece.annotations)
+
+    def _annotated(self, annotations: Sequence[UrlCitation | FileCitation]) -> list[bytes]:
+        events: list[bytes] = []
+        for annotation in annotations:
             events.append(
                 self.event(
                     "response.output_text.annotation.added",

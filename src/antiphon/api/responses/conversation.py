@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from antiphon.api.errors import ApiError
 from antiphon.api.policy import PromptPolicy
 from antiphon.api.responses.items import LEFT_OUT, TOLD, PlacedItem
 from antiphon.api.responses.sealed import compaction_text, reasoning_text
+from antiphon.api.responses.seen import Seen, read_seen, unpack_seen
 from antiphon.api.responses.wire import (
     CallItem,
     CustomCallItem,
@@ -40,10 +41,12 @@ from antiphon.api.responses.wire import (
     WirePart,
 )
 from antiphon.api.toolnames import ToolNames
+from antiphon.api.turn import PastCall
 from antiphon.errors import MessageError
 from antiphon.model.content import DeveloperContent, TextContent
 from antiphon.model.json import decode_as
 from antiphon.model.message import Author, Message, Role
+from antiphon.model.tools import BROWSER, PYTHON
 
 __all__ = ["COMPACTED", "ItemTranslation", "Unseal", "flat_name"]
 
@@ -52,6 +55,9 @@ Unseal = Callable[[str], bytes | None]
 
 COMPACTED: Final = "[Summary of the conversation before this point]\n{}\n[End of summary]"
 """How a compaction is told to the model."""
+
+NOT_KEPT: Final = "[The result of this call is not kept any more.]"
+"""What the model is told where a client sends a call without its result."""
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _OUTPUT: Final = msgspec.json.Decoder(list[WirePart])
@@ -73,7 +79,7 @@ def flat_name(name: str, namespace: str | None) -> str:
 class ItemTranslation(History):
     """Reads one request's items. `ignored` gets the paths of what is passed over."""
 
-    __slots__ = ("_ignored", "_unseal")
+    __slots__ = ("_built_ins", "_ignored", "_unseal")
 
     def __init__(
         self,
@@ -82,8 +88,11 @@ class ItemTranslation(History):
         policy: PromptPolicy,
         unseal: Unseal | None,
         ignored: list[str],
+        built_ins: Collection[str] = (),
     ) -> None:
+        """``built_ins`` are the namespaces of gpt-oss's own that are offered."""
         super().__init__(out, names, policy)
+        self._built_ins = built_ins
         self._unseal = unseal
         self._ignored = ignored
 
@@ -152,8 +161,9 @@ class ItemTranslation(History):
             elif isinstance(item, SealedItem):
                 self._compaction(item, where)
             elif isinstance(item, OtherItem):
-                self._ignored.append(f"{where}.type={placed.type}")
-                self._told(item, placed.type)
+                if not self._seen(item, placed.type):
+                    self._ignored.append(f"{where}.type={placed.type}")
+                    self._told(item, placed.type)
             elif isinstance(item, Head):
                 self._ignored.append(f"{where}.type={placed.type}")
 
@@ -252,8 +262,32 @@ class ItemTranslation(History):
     def _recipient(self, name: str, namespace: str | None, where: str) -> str:
         return self.qualified(flat_name(name, namespace), f"{where}.name")
 
+    def _seen(self, item: OtherItem, kind: str) -> bool:
+        """What a tool of this server did, as the model saw it; False if that is not known."""
+        seen = read_seen(item.antiphon_seen)
+        if seen is None and item.encrypted_content:
+            seen = unpack_seen(self._open(item.encrypted_content))
+        if seen is None:
+            seen = self._remade(item, kind)
+        if seen is None:
+            return False
+        self.calls.append(PastCall(None, len(self.out)))
+        self.out.extend(seen.messages())
+        return True
+
+    def _remade(self, item: OtherItem, kind: str) -> Seen | None:
+        """As near as the item itself tells, where the tool is offered again."""
+        if kind == "code_interpreter_call" and PYTHON.name in self._built_ins:
+            return Seen(PYTHON.name, item.code or "", _logs(item.outputs) or NOT_KEPT)
+        query = item.action.get("query") if isinstance(item.action, dict) else None
+        if kind == "web_search_call" and isinstance(query, str) and BROWSER.name in self._built_ins:
+            return Seen(f"{BROWSER.name}.search", _json({"query": query}), NOT_KEPT)
+        return None
+
     def _told(self, item: OtherItem, kind: str) -> None:
         """What another tool did, as far as there is something to tell."""
+        if kind == "web_search_call":
+            return  # Its results are not in it.
         name = TOLD[kind]
         if kind == "mcp_call":
             name = flat_name(item.name or name, item.server_label)
@@ -320,3 +354,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict) and value.get("type") == "computer_screenshot":
         return PLACEHOLDERS["image"]
     return _json(value)
+
+
+def _logs(outputs: Any) -> str:
+    """What code printed."""
+    given = outputs if isinstance(outputs, list) else []
+    logs = [output.get("logs") for output in given if isinstance(output, dict)]
+    return "\n".join([text for text in logs if isinstance(text, str)])

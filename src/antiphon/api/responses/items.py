@@ -5,6 +5,7 @@ Items come again with every request of a conversation, so that what was read is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ __all__ = [
     "ItemRead",
     "PlacedItem",
     "WireItem",
+    "open_turn",
     "place",
     "read_item",
     "split_items",
@@ -77,8 +79,9 @@ TOLD: Final = {
     "program_output": "program",
     "shell_call": "shell",
     "shell_call_output": "shell",
+    "web_search_call": "web_search",
 }
-"""What tools did that are not offered here → what they are called when the model is told of it."""
+"""What hosted tools did → what they are called when the model is told of it."""
 
 LEFT_OUT: Final = frozenset(
     {
@@ -92,7 +95,6 @@ LEFT_OUT: Final = frozenset(
         "mcp_list_tools",
         "tool_search_call",
         "tool_search_output",
-        "web_search_call",
     }
 )
 """Items that hold nothing a model that reads text could use."""
@@ -162,6 +164,17 @@ def place(raw: bytes, list: str, at: int = 0) -> PlacedItem:
         field = f"{where}.{error.field}" if error.field else where
         message = str(error).removeprefix(f"{error.field}: ")
         raise MessageError(f"{field}: {message}", field=field) from error
+
+
+def open_turn(items: Sequence[PlacedItem]) -> Sequence[PlacedItem]:
+    """The items behind the last answer: what the model still sees of its own tools."""
+    for at in range(len(items) - 1, -1, -1):
+        item = items[at].read.item
+        if not isinstance(item, MessageItem) or item.role != "assistant":
+            continue
+        if item.phase != "commentary":
+            return items[at + 1 :]
+    return items
 
 
 def read_item(raw: bytes) -> ItemRead:

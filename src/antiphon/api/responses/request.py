@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from antiphon.api.chat.conversation import EFFORTS
-from antiphon.api.citations import Sources
+from antiphon.api.citations import Citing
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.output import Output
 from antiphon.api.policy import PromptPolicy, Visibility
@@ -124,8 +124,8 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Names of tools as a turn tells them → namespace and name."""
     served: Mapping[str, ItemMaker] = {}
     """What makes the items of calls that the server makes, by recipient."""
-    sources: Sources | None = None
-    """What citations in the answer cite."""
+    citing: Citing | None = None
+    """What the answer may cite."""
     items: tuple[bytes, ...] = ()
     """The JSON of the request's own items; references are replaced by what they name."""
     own: int = 0
@@ -288,7 +288,9 @@ class _Reader:
         effort, think = self._effort()
         own, items = self._items()
         out: list[Message] = []
-        translation = ItemTranslation(out, tools.tools.names, policy, self._unseal, ignored)
+        translation = ItemTranslation(
+            out, tools.tools.names, policy, self._unseal, ignored, served.spaces
+        )
         given = [translation.instruction(wire.instructions)] if wire.instructions else []
         leading, start = translation.leading_items(items)
         given += leading
@@ -352,7 +354,7 @@ class _Reader:
             metadata=metadata,
             namespaced=tools.namespaced,
             served=makers,
-            sources=served.sources if output.structured is None else None,
+            citing=served.citing if output.structured is None else None,
             items=own,
             own=own_messages,
             echo=echo_of(

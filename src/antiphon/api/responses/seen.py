@@ -7,6 +7,7 @@ that keep everything themselves get the same sealed, as ``encrypted_content``.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -14,11 +15,26 @@ import msgspec
 from antiphon.model.content import TextContent
 from antiphon.model.message import Author, Message, Role
 
-__all__ = ["MEMBER", "Seen", "pack_seen", "read_seen", "unpack_seen", "with_seen", "without_seen"]
+__all__ = [
+    "MEMBER",
+    "SERVED_ITEMS",
+    "Seen",
+    "pack_seen",
+    "read_seen",
+    "unpack_seen",
+    "with_seen",
+    "without_seen",
+]
 
 MEMBER: Final = "antiphon_seen"
+SERVED_ITEMS: Final = frozenset({"code_interpreter_call", "mcp_call", "web_search_call"})
+"""The types of items of calls that the server made."""
 _MEMBER: Final = b',"antiphon_seen":'
 _LABEL: Final = b"call\n"
+_RECIPIENT: Final = re.compile(
+    r"(?:browser\.(?:search|open|find)|python|functions\.[A-Za-z_]\w*)\Z", re.ASCII
+)
+_KIND: Final = re.compile(r"(?:<\|constrain\|>)?[a-z]{1,16}\Z")
 _ASSISTANT: Final = Author(Role.ASSISTANT)
 
 
@@ -65,7 +81,7 @@ def without_seen(body: bytes) -> bytes:
 def read_seen(value: Any) -> Seen | None:
     """What the member holds; None for anything else."""
     try:
-        return msgspec.convert(value, Seen)
+        return _checked(msgspec.convert(value, Seen))
     except msgspec.ValidationError:
         return None
 
@@ -80,6 +96,16 @@ def unpack_seen(data: bytes | None) -> Seen | None:
     if data is None or not data.startswith(_LABEL):
         return None
     try:
-        return _SEEN.decode(data[len(_LABEL) :])
+        return _checked(_SEEN.decode(data[len(_LABEL) :]))
     except msgspec.MsgspecError:
         return None
+
+
+def _checked(seen: Seen) -> Seen | None:
+    """Only what a call of ours can look like: anybody may write such a member."""
+    fine = (
+        _RECIPIENT.match(seen.to) is not None
+        and seen.channel in ("analysis", "commentary")
+        and (seen.kind is None or _KIND.match(seen.kind) is not None)
+    )
+    return seen if fine else None

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from antiphon.api.citations import Sources
+from antiphon.api.citations import CitedFile, Citing, Sources
 from antiphon.api.responses.output_item import ItemStatus, OpenItem
 from antiphon.api.responses.seen import Seen, with_seen
 from antiphon.api.toolset import Offered
@@ -144,6 +144,19 @@ class ServedTools(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Paths of what had no effect."""
     sources: Sources | None = None
     """What citations in the answer cite."""
+    files: Callable[[], Sequence[CitedFile]] | None = None
+    """The files that code has made so far, which the answer is to name."""
+
+    @property
+    def citing(self) -> Citing | None:
+        """What answers may cite; None: nothing."""
+        if self.sources is None and self.files is None:
+            return None
+        return Citing(self.sources or _nothing, self.files or tuple)
+
+
+def _nothing(cursor: int, line: int) -> None:
+    """Nothing was opened."""
 
 
 NO_SERVED_TOOLS: Final = ServedTools()
@@ -162,4 +175,5 @@ def merged(parts: Sequence[ServedTools]) -> ServedTools:
         choices={k: v for part in parts for k, v in part.choices.items()},
         ignored=[each for part in parts for each in part.ignored],
         sources=next((part.sources for part in parts if part.sources is not None), None),
+        files=next((part.files for part in parts if part.files is not None), None),
     )

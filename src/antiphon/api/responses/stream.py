@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from antiphon.api.citations import Sources
+from antiphon.api.citations import Citing
 from antiphon.api.errors import ApiError
 from antiphon.api.policy import Visibility
 from antiphon.api.responses.cited import CitingMessage
@@ -59,6 +59,7 @@ class ResponseStream:
     """One response. ``new_id`` makes what follows an item's prefix (``msg_`` and the like)."""
 
     __slots__ = (
+        "_citing",
         "_completed_at",
         "_created",
         "_dialect",
@@ -66,6 +67,7 @@ class ResponseStream:
         "_echo",
         "_end",
         "_error",
+        "_hides",
         "_id",
         "_kept",
         "_logprobs",
@@ -74,7 +76,6 @@ class ResponseStream:
         "_open",
         "_seal",
         "_served",
-        "_sources",
         "_starting",
         "_summarise",
         "_terminal",
@@ -98,7 +99,7 @@ class ResponseStream:
         logprobs: bool = False,
         namespaced: Mapping[str, tuple[str, str]] | None = None,
         served: Mapping[str, ItemMaker] | None = None,
-        sources: Sources | None = None,
+        citing: Citing | None = None,
     ) -> None:
         self._id = id
         self._created = created
@@ -111,12 +112,13 @@ class ResponseStream:
         self._logprobs = logprobs
         self._namespaced = namespaced or {}
         self._served = served or {}
-        self._sources = sources
+        self._citing = citing
         self.sequence = 0
         """The number of the next event."""
         self.status: ResponseStatus = "in_progress"
         self._done: list[bytes] = []
         self._kept: list[bytes] = []
+        self._hides = False
         self._open: OpenItem | None = None
         self._starting: PartStart | None = None
         self._end: TurnEnd | None = None
@@ -156,7 +158,7 @@ class ResponseStream:
             logprobs=request.turn.logprobs is not None,
             namespaced=request.namespaced,
             served=request.served,
-            sources=request.sources,
+            citing=request.citing,
         )
 
     # The life of a response.
@@ -276,6 +278,11 @@ class ResponseStream:
         return self._kept
 
     @property
+    def hides(self) -> bool:
+        """Whether an item is kept with more than clients see of it."""
+        return self._hides
+
+    @property
     def messages(self) -> Sequence[Message]:
         """What the model said, once the turn has ended."""
         return () if self._end is None else self._end.messages
@@ -378,9 +385,9 @@ class ResponseStream:
             )
         if kind is PartKind.ANSWER:
             id_ = f"msg_{new_id()}"
-            if self._sources is not None:
+            if self._citing is not None:
                 return CitingMessage(
-                    id_, index, "final_answer", logprobs=self._logprobs, sources=self._sources
+                    id_, index, "final_answer", logprobs=self._logprobs, citing=self._citing
                 )
             return MessageOutput(id_, index, "final_answer", logprobs=self._logprobs)
         if kind is PartKind.PREAMBLE and self._view.preambles == "content":
@@ -410,7 +417,9 @@ class ResponseStream:
             self._event(event, out)
         body = item.body(status)
         self._done.append(body)
-        self._kept.append(item.kept(status, body))
+        kept = item.kept(status, body)
+        self._kept.append(kept)
+        self._hides = self._hides or kept is not body
         self._event(
             b'{"type":"response.output_item.done","output_index":%d,"item":%b' % (item.index, body),
             out,

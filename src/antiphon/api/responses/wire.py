@@ -127,6 +127,10 @@ class OtherItem(msgspec.Struct):
     output: Any = None
     outputs: Any = None
     error: Any = None
+    container_id: str | None = None
+    encrypted_content: str | None = None
+    antiphon_seen: Any = None
+    """`antiphon.api.responses.seen`."""
 
 
 class CustomFormat(msgspec.Struct):

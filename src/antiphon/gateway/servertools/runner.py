@@ -90,10 +90,8 @@ class ToolTurns:
         for tool in self._tools:
             async with aclosing(tool.opening()) as opening:
                 async for batch in opening:
-                    events = [e for e in batch if not isinstance(e, Message)]
                     said += [m for m in batch if isinstance(m, Message)]
-                    if events:
-                        yield events
+                    yield [e for e in batch if not isinstance(e, Message)]
         begun = request.conversation.messages
         usage = TurnUsage(completions=0)
         asked = self._allowed(request)
@@ -191,8 +189,6 @@ class ToolTurns:
                 tool = self._by_name[call.name]
                 async with asyncio.timeout(self._seconds):
                     outcome = await tool.call(call)
-                ended = "failed" if outcome.failed else "ok"
-                return outcome
             except TimeoutError:
                 ended = "timeout"
                 self._seconds = 0.0
@@ -203,6 +199,9 @@ class ToolTurns:
             except Exception as error:  # noqa: BLE001 - a tool at fault ends no response
                 why = f"{type(error).__name__}"
                 return Outcome(text=f"The tool failed: {why}", failed=True)
+            else:
+                ended = "failed" if outcome.failed else "ok"
+                return outcome
             finally:
                 self._report(call.name, ended, self._clock() - began)
 

@@ -25,13 +25,14 @@ class BrowserError(Exception):
 class BrowserSession:
     """The pages of one conversation."""
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, *, max_bytes: int = MAX_BYTES, first: int = 0) -> None:
+        """``first`` is the cursor that comes first, where others are known from before."""
         self._pages: dict[int, Page] = {}
         self._sources: dict[int, tuple[tuple[int, Source], ...]] = {}
         self._by_url: dict[str, Page] = {}
         self._max_bytes = max_bytes
         self._size = 0
-        self._next = 0
+        self._next = first
 
     @property
     def next_cursor(self) -> int:
