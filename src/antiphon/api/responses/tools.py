@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.api.chat.conversation import decode_field
 from antiphon.api.responses.conversation import flat_name
+from antiphon.api.responses.mcp import SECRET_FIELDS
 from antiphon.api.responses.served import NO_SERVED_TOOLS, ServedTools
 from antiphon.api.responses.wire import WireTool
 from antiphon.api.toolset import Offered, Toolset, check_name, input_grammar, make_toolset
@@ -167,6 +168,8 @@ def _grammar(tool: WireTool, where: str) -> InputGrammar | None:
 
 def _echo(tool: dict[str, Any]) -> dict[str, Any]:
     """The tool with the fields that clients rely on."""
+    if tool.get("type") == "mcp":
+        return {name: value for name, value in tool.items() if name not in SECRET_FIELDS}
     if tool.setdefault("type", "function") == "function":
         for field in ("description", "parameters", "strict"):
             tool.setdefault(field, None)

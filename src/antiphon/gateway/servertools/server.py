@@ -26,6 +26,7 @@ from antiphon.gateway.servertools.web import Sessions
 from antiphon.settings.model import Settings
 from antiphon.settings.tools import ServerToolSettings
 from antiphon.store.protocol import StateStore
+from antiphon.store.sealing import Sealer
 from antiphon.turn.observe import TurnObserver
 
 __all__ = ["NO_TOOLS", "Generation", "RequestTools", "ServerTools", "named_tools"]
@@ -128,12 +129,14 @@ class ServerTools:
     def __init__(
         self,
         store: StateStore,
+        sealer: Sealer,
         reporter: Callable[[], Reporter],
         *,
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         self._store = store
+        self._sealer = sealer
         self._reporter = reporter
         self._clock = clock
         self._new_id = new_id
@@ -158,6 +161,7 @@ class ServerTools:
                 sessions=self._sessions,
                 clock=self._clock,
                 new_id=self._new_id,
+                sealer=self._sealer,
             ):
                 kinds.append(kind)
                 reason = await kind.check()
