@@ -3,7 +3,7 @@
     stream := created (queued)? in_progress? item* terminal          sequence numbers from 0, by one
     item   := output_item.added  (part | input | summary)*  output_item.done
     part   := content_part.added  (delta | annotation)*  done  content_part.done
-    search := in_progress  searching  completed?                      a search that failed has no end
+    search := in_progress  searching  completed?
     code   := in_progress  code.delta*  code.done  interpreting  completed
 
 Every event of an item carries its id and its index, which is its place in the final output. The

@@ -18,6 +18,7 @@ def kinds_of(
     store: StateStore,
     sessions: Sessions,
     clock: Callable[[], float],
+    now: Callable[[], int],
     new_id: Callable[[], str],
 ) -> Iterator[ToolKind]:
     """Those that ``server_tools.offered`` names. Raises SettingsError for what is wrong or missing
@@ -36,5 +37,5 @@ def kinds_of(
         from antiphon.gateway.servertools.containers import Containers
         from antiphon.gateway.servertools.interpreter import CodeInterpreterKind
 
-        containers = Containers(settings.python, store, clock=clock, new_id=new_id)
+        containers = Containers(settings.python, store, clock=clock, now=now, new_id=new_id)
         yield CodeInterpreterKind(containers, settings.python)
