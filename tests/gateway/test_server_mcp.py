@@ -111,7 +111,7 @@ def test_openai_python_reads_stream_and_answer(tmp_path: Path) -> None:
         with (
             site.gateway() as gateway,
             OpenAI(
-                base_url=f"{gateway.url}/v1", api_key=site.bearer["authorization"][7:]
+                base_url=f"http://127.0.0.1:{gateway.port}/v1", api_key=site.bearer["authorization"][7:]
             ) as client,
             client.responses.stream(model="m", input="Ask it.", tools=[free(server)]) as stream,  # type: ignore[list-item]
         ):
@@ -209,7 +209,8 @@ def test_a_tool_that_fails_is_an_error_and_the_model_goes_on(tmp_path: Path) -> 
 
 
 def test_arguments_that_are_no_object_are_not_sent(tmp_path: Path) -> None:
-    with McpSite() as server:
+    two = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
+    with McpSite(tool("echo", inputSchema=two)) as server:
         site = site_of(tmp_path, server, calling("wiki_echo", "[1]"), answers("Oh."))
         with site.gateway() as gateway:
             response = site.created(gateway, "Hi", tools=[free(server)])
@@ -517,8 +518,8 @@ def test_a_list_without_end_is_bounded(tmp_path: Path) -> None:
         with site.gateway() as gateway:
             response = site.created(gateway, "Hi", tools=[free(server)])
     listed = response["output"][0]["tools"]
-    assert 100 < len(listed) < 200
-    assert sum(len(each["description"]) for each in listed) < 1 << 20
+    assert 20 < len(listed) < 40
+    assert sum(len(each["description"]) for each in listed) < 1 << 18
 
 
 def test_a_redirect_to_another_place_is_not_followed(tmp_path: Path) -> None:

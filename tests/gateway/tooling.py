@@ -75,7 +75,8 @@ class TurnEngine:
 
     def text(self, number: int) -> str:
         """A prompt as text."""
-        return default_tokenizer().decode(list(self.requests[number].prompt))
+        ids = self.requests[number].prompt
+        return b"".join([token_bytes(token) or b"" for token in ids]).decode("utf-8", "replace")
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         at = min(len(self.requests), len(self.turns) - 1)
@@ -123,6 +124,10 @@ class Site:
             server_tools=ServerToolSettings(offered=offered, **tools),  # type: ignore[arg-type]
             browser=BrowserSettings(folder=str(corpus), url="https://docs.example/"),
         )
+
+    def another_key(self) -> dict[str, str]:
+        """The header of another client."""
+        return bearer(add_key(self.keys, "other"))
 
     def gateway(self, **how: Any) -> Gateway:
         return Gateway(self.engine, self.settings, **how)

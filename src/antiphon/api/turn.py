@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.citations import UrlCitation
 from antiphon.api.toolnames import ToolNames
 from antiphon.codec.arguments import Arguments
 from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
@@ -24,6 +25,7 @@ from antiphon.model.message import Conversation, Message
 from antiphon.model.tools import ToolNamespace
 
 __all__ = [
+    "Annotated",
     "CallRan",
     "FinishReason",
     "InputGrammar",
@@ -186,6 +188,12 @@ class CallRan(msgspec.Struct, frozen=True, kw_only=True):
     """What the client is told of it; the item of the call knows the names."""
 
 
+class Annotated(msgspec.Struct, frozen=True):
+    """What the open answer cites, with places in the whole content; just before its end."""
+
+    annotations: tuple[UrlCitation, ...]
+
+
 class Recovered(msgspec.Struct, frozen=True):
     """Something was mended: by the parser, or by the turn (codes in docs/recovery.md)."""
 
@@ -216,4 +224,4 @@ class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
     """The client's stop string that ended the answer."""
 
 
-TurnEvent = PartStart | PartDelta | PartEnd | CallRan | Recovered | TurnEnd
+TurnEvent = PartStart | PartDelta | PartEnd | Annotated | CallRan | Recovered | TurnEnd

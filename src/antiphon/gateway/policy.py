@@ -367,6 +367,7 @@ _ROUTES: Final = frozenset(
     }
 )
 _FAMILIES: Final = {
+    "/v1/containers/": "/v1/containers/{id}",
     "/v1/models/": "/v1/models/{id}",
     "/v1/responses/": "/v1/responses/{id}",
     "/v1/conversations/": "/v1/conversations/{id}",

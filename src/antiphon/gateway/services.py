@@ -118,7 +118,12 @@ class Services:
         self.running: Final = Running()
         self.chains: Final = Chains(self.records, ChainMemory())
         self.tools: Final = ServerTools(
-            self.store, self.sealer, lambda: self.policy, clock=clock.monotonic, new_id=new_id
+            self.store,
+            self.sealer,
+            lambda: self.policy,
+            clock=clock.monotonic,
+            now=lambda: int(clock.now().timestamp()),
+            new_id=new_id,
         )
         """What the server itself runs for models."""
         self._caretaker = Caretaker(self.records, self.store, self.running, self.owner)

@@ -11,7 +11,14 @@ from antiphon.api.responses.served import ServedItem
 from antiphon.api.turn import CallRan
 from antiphon.errors import MessageError
 
-__all__ = ["TYPES", "CodeInterpreterItem", "ContainerOptions", "content_path", "read_container"]
+__all__ = [
+    "TYPES",
+    "CodeInterpreterItem",
+    "ContainerOptions",
+    "container_file_body",
+    "content_path",
+    "read_container",
+]
 
 TYPES: Final = frozenset({"code_interpreter"})
 MAX_ID_CHARS: Final = 128
@@ -55,6 +62,21 @@ def read_container(fields: Mapping[str, Any], where: str) -> ContainerOptions:
             field=f"{field}.memory_limit",
         )
     return ContainerOptions(memory=None if memory is None else _MEMORY[memory])
+
+
+def container_file_body(id: str, container: str, *, name: str, size: int, created: int) -> bytes:
+    """What is told of a file, as OpenAI does."""
+    return msgspec.json.encode(
+        {
+            "id": id,
+            "object": "container.file",
+            "created_at": created,
+            "bytes": size,
+            "container_id": container,
+            "path": f"/mnt/data/{name}",
+            "source": "assistant",
+        }
+    )
 
 
 def content_path(container: str, file: str) -> str:

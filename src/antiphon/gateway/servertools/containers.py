@@ -32,8 +32,11 @@ class KeptFile(msgspec.Struct, frozen=True, array_like=True):
     """A file that code made, as it is kept."""
 
     name: str
+    """Its path below /mnt/data."""
     media_type: str
     data: bytes
+    created: int
+    """Seconds since the epoch."""
 
 
 class Container:
@@ -50,7 +53,7 @@ class Container:
 
 
 class Containers:
-    """All of this server's. ``clock`` is monotonic."""
+    """All of this server's. ``clock`` is monotonic, ``now`` are seconds since the epoch."""
 
     def __init__(
         self,
@@ -58,8 +61,10 @@ class Containers:
         store: StateStore,
         *,
         clock: Callable[[], float],
+        now: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
+        self._now = now
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -124,7 +129,7 @@ class Containers:
         container.files += 1
         container.bytes += size
         id_ = f"cfile_{self._new_id()}"
-        kept = KeptFile(file.name[-MAX_NAME_CHARS:], file.media_type, file.data)
+        kept = KeptFile(file.name[-MAX_NAME_CHARS:], file.media_type, file.data, self._now())
         await self._store.put(
             SPACE,
             _key(container.tenant, container.id, id_),

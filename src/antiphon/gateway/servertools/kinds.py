@@ -19,6 +19,7 @@ def kinds_of(
     store: StateStore,
     sessions: Sessions,
     clock: Callable[[], float],
+    now: Callable[[], int],
     new_id: Callable[[], str],
     sealer: Sealer,
 ) -> Iterator[ToolKind]:
@@ -38,7 +39,7 @@ def kinds_of(
         from antiphon.gateway.servertools.containers import Containers
         from antiphon.gateway.servertools.interpreter import CodeInterpreterKind
 
-        containers = Containers(settings.python, store, clock=clock, new_id=new_id)
+        containers = Containers(settings.python, store, clock=clock, now=now, new_id=new_id)
         yield CodeInterpreterKind(containers, settings.python)
     if "mcp" in offered:
         from antiphon.gateway.servertools.mcp import McpKind

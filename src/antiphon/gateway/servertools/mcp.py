@@ -62,7 +62,7 @@ __all__ = ["McpKind"]
 
 MAX_SERVERS: Final = 16
 """That one request may name."""
-MAX_LISTED_BYTES: Final = 1024 * 1024
+MAX_LISTED_BYTES: Final = 256 * 1024
 """Of what one server says of its tools; those beyond are left out."""
 UNUSED_SECONDS: Final = 60.0
 """So long a connection waits for a request that does not come to its turn."""
@@ -348,7 +348,8 @@ class McpTools:
         tool = self._by_name.get(flat_name(call.name, call.label))
         if tool is None:
             return _failed(f"The MCP server {call.label} does not offer {call.name} any more.")
-        arguments = await asyncio.to_thread(parse_arguments, call.arguments)
+        schema = dict(tool.definition.parameters)
+        arguments = await asyncio.to_thread(parse_arguments, call.arguments, schema=schema)
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._made(tool, arguments.value)

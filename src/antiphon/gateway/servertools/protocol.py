@@ -31,11 +31,17 @@ class NamedTool(msgspec.Struct, frozen=True):
     """One entry of a request's ``tools`` of a type that a kind takes."""
 
     index: int
+    """-1: Chat's ``web_search_options``."""
     where: str
     """Its path, for errors: ``tools[0]``."""
     type: str
     fields: dict[str, Any]
     """The whole entry."""
+
+    @property
+    def field(self) -> str:
+        """The path of what names it."""
+        return self.where if self.index < 0 else f"{self.where}.type"
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +58,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The request's own items."""
     origin: str = ""
     """The number in the ids of the response and of its items; empty in Chat Completions."""
+    given: str = ""
+    """What others than the model said in a chat, as JSON; it has no items."""
 
 
 class ServerCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -133,8 +133,10 @@ class ServerTools:
         reporter: Callable[[], Reporter],
         *,
         clock: Callable[[], float],
+        now: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
+        self._now_seconds = now
         self._store = store
         self._sealer = sealer
         self._reporter = reporter
@@ -160,6 +162,7 @@ class ServerTools:
                 store=self._store,
                 sessions=self._sessions,
                 clock=self._clock,
+                now=self._now_seconds,
                 new_id=self._new_id,
                 sealer=self._sealer,
             ):
@@ -191,16 +194,16 @@ class ServerTools:
                 continue
             if mode == "standard":
                 raise ApiError(
-                    f"{tool.where}.type: {tool.type!r} is offered for gpt-oss only, and"
+                    f"{tool.field}: {tool.type!r} is offered for gpt-oss only, and"
                     f" {asked.served.name[:80]!r} is served as an ordinary model",
-                    param=f"{tool.where}.type",
+                    param=tool.field,
                     code="unsupported_tool",
                 )
             if asked.context.key is None:
                 raise ApiError(
-                    f"{tool.where}.type: {tool.type!r} is run by this server for requests with an"
+                    f"{tool.field}: {tool.type!r} is run by this server for requests with an"
                     " API key only, and it has no keys (make one with 'antiphon keys add')",
-                    param=f"{tool.where}.type",
+                    param=tool.field,
                     code="api_key_required",
                 )
             by_kind.setdefault(name, []).append(tool)
@@ -247,8 +250,8 @@ def refuse_unoffered(tool: NamedTool, name: str, settings: ServerToolSettings | 
     """
     if settings is not None and settings.unoffered == "refuse":
         raise ApiError(
-            f"{tool.where}.type: {tool.type!r} is not offered by this server (its setting"
+            f"{tool.field}: {tool.type!r} is not offered by this server (its setting"
             f" server_tools.offered does not name {name})",
-            param=f"{tool.where}.type",
+            param=tool.field,
             code="unsupported_tool",
         )

@@ -244,7 +244,8 @@ class WebSearch:
         if url is None:
             return True
         if self._text is None:
-            self._text = given_text([*self._asked.previous, *self._asked.own])
+            asked = self._asked
+            self._text = asked.given + given_text([*asked.previous, *asked.own])
         plain = url.partition("://")[2].rstrip("/")
         return bool(plain) and plain in self._text
 
