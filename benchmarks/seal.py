@@ -12,12 +12,9 @@ store is a SQLite file, in which each sealed request's nonce is claimed.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import datetime as dt
 import json
 import os
-import platform
 import re
 import statistics
 import sys
@@ -27,17 +24,15 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from importlib.metadata import version
 from pathlib import Path
 
 import httptools
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from gateway import CONTROL_TOKENS, LOAD_CORE, Row, Stage, row
+from gateway import CONTROL_TOKENS, LOAD_CORE, Stage
 from gateway_child import cpu_seconds
 from gateway_client import chat_body
-from report import machine
-from results import RESULTS, replace_part
+from rows import Row, conclude, options_of, parser_for, row
 
 from antiphon.seal import (
     BinaryHttpDecoder,
@@ -118,8 +113,12 @@ class _Http:
         self.complete = True
 
 
-async def ask(port: int, body: bytes, config: KeyConfig | None) -> Answer:
-    """One streamed answer, sealed if there is a key for it."""
+async def ask(port: int, body: bytes, config: KeyConfig | None, *, later: bool = False) -> Answer:
+    """One streamed answer, sealed if there is a key for it.
+
+    ``later``: it is read when it has ended. Where the gateway's CPU is measured, the client must
+    not open chunks at that time: the two cores may be threads of one.
+    """
     answer, http = Answer(), _Http()
     parser = httptools.HttpResponseParser(http)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
@@ -135,6 +134,8 @@ async def ask(port: int, body: bytes, config: KeyConfig | None) -> Answer:
         while not http.complete and (data := await reader.read(1 << 18)):
             parser.feed_data(data)
             now = time.perf_counter() - begin
+            if later and not http.complete:
+                continue
             for piece in http.pieces:
                 for plain in exchange.open(piece):
                     answer.chunks += 1
@@ -166,7 +167,14 @@ def keys_of(port: int) -> KeyConfig:
 
 
 def in_turn(
-    port: int, config: KeyConfig, bodies: Callable[[int], bytes], rounds: int, tokens: int, pid: int
+    port: int,
+    config: KeyConfig,
+    bodies: Callable[[int], bytes],
+    rounds: int,
+    tokens: int,
+    pid: int,
+    *,
+    later: bool = False,
 ) -> tuple[list[tuple[Answer, float]], list[tuple[Answer, float]]]:
     """Plain and sealed answers, each with the gateway's CPU seconds; who is first changes."""
 
@@ -175,7 +183,8 @@ def in_turn(
         for number in range(rounds + 2):
             for sealed in (True, False) if number % 2 else (False, True):
                 before = cpu_seconds(pid)
-                answer = await ask(port, bodies(number), config if sealed else None)
+                key = config if sealed else None
+                answer = await ask(port, bodies(number), key, later=later)
                 check(answer, tokens)
                 await asyncio.sleep(0.02)
                 if number >= 2:
@@ -212,7 +221,7 @@ def chunk_rows(stage: Stage, port: int, config: KeyConfig, pid: int, *, quick: b
     print(f"\nChunks: streams of {tokens} tokens at {rate} a second, one after the other")
     stage.pace(tokens, rate)
     bodies = lambda n: chat_body(seed=n)  # noqa: E731 - a name for a row below
-    plain, sealed = in_turn(port, config, bodies, 3 if quick else 24, tokens, pid)
+    plain, sealed = in_turn(port, config, bodies, 3 if quick else 24, tokens, pid, later=True)
     pairs = [
         (after - before) / answer.chunks * 1e6
         for (_, before), (answer, after) in zip(plain, sealed, strict=True)
@@ -269,7 +278,7 @@ def x25519() -> float:
 
 
 def main() -> int:
-    options = _options()
+    options = options_of(parser_for(__doc__))
     os.sched_setaffinity(0, {LOAD_CORE})
     begin, rows = time.monotonic(), list[Row]()
     with tempfile.TemporaryDirectory() as folder:
@@ -282,57 +291,22 @@ def main() -> int:
             config = keys_of(port)
             for part in (first_rows, chunk_rows, large_rows):
                 rows += part(stage, port, config, child.pid, quick=options.quick)
-    short = [r for r in rows if r.verdict == "short"]
-    print(f"\n{len(rows) - len(short)} fine, {len(short)} short; {time.monotonic() - begin:.0f} s")
-    if options.write:
-        _write(rows, options.date, time.monotonic() - begin)
+    conclude(
+        rows,
+        options,
+        time.monotonic() - begin,
+        heading="# Sealed transport",
+        script="seal.py",
+        packages=("antiphon", "pyhpke", "cryptography", "uvicorn"),
+        method=METHOD,
+    )
     return 0
 
 
-def _write(rows: Sequence[Row], date: str, seconds: float) -> None:
-    lines = [
-        (
-            f"Written by `python benchmarks/seal.py --write` on {date} in {seconds / 60:.0f}"
-            " minutes; do not edit."
-        ),
-        "",
-        f"Machine: {machine()}.  ",
-        (
-            f"Versions: antiphon {version('antiphon')}, pyhpke {version('pyhpke')},"
-            f" cryptography {version('cryptography')}, uvicorn {version('uvicorn')},"
-            f" Linux {platform.release()}."
-        ),
-        "",
-        (
-            "Plain and sealed requests in turn through the same gateway, X25519 and AES-128-GCM."
-            " Times are the client's, its own sealing and opening included; CPU is the gateway's."
-            " What is named beside a row is the cryptography alone, which nothing can avoid."
-        ),
-        "",
-        "| Work | Target | Measured |  |  |",
-        "| --- | --- | --- | --- | --- |",
-        *[
-            f"| {r.work} | {r.target} | {r.measured} | {r.other} |"
-            f" {r.verdict.upper() if r.verdict == 'short' else r.verdict} |"
-            for r in rows
-        ],
-    ]
-    replace_part("# Sealed transport", lines)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n", 1)[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="small and inexact")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
-    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    parser.add_argument("--date", default=today, help="the date to write (today)")
-    options = parser.parse_args()
-    if options.write and options.quick:
-        parser.error("--write needs every row, measured properly: no --quick")
-    return options
+METHOD = """\
+Plain and sealed requests in turn through the same gateway, X25519 and AES-128-GCM. Times are the \
+client's, its own sealing and opening included; CPU is the gateway's. What is named beside a row \
+is the cryptography alone, which nothing can avoid."""
 
 
 if __name__ == "__main__":

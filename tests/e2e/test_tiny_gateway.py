@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -23,6 +24,7 @@ pytest.importorskip("starlette")
 from tests.e2e.serving import Serving, serving
 
 from antiphon.codec.parse import parse
+from antiphon.engines.tiny import weather
 from antiphon.model.content import TextContent
 from antiphon.vocab.control import CHANNEL, CONTROL_NAMES, END, MESSAGE, START
 
@@ -52,28 +54,7 @@ PERSON = {
     "required": ["colour", "sizes", "nested"],
     "additionalProperties": False,
 }
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_current_weather",
-        "description": "Gets the current weather in the provided location.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "location": {
-                    "type": "string",
-                    "description": "The city and state, e.g. San Francisco, CA",
-                },
-                "format": {
-                    "type": "string",
-                    "enum": ["celsius", "fahrenheit"],
-                    "default": "celsius",
-                },
-            },
-            "required": ["location"],
-        },
-    },
-}
+WEATHER = {"type": "function", "function": msgspec.to_builtins(weather.WEATHER)}
 
 
 class Traced(NamedTuple):

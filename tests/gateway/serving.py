@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +24,7 @@ from antiphon.engines.protocol import (
 )
 from antiphon.engines.served import EngineHealth, ModelCard, Served
 from antiphon.gateway.app import create_app
+from antiphon.gateway.lifecycle import Lifecycle
 from antiphon.gateway.server import GatewayServer, bind
 from antiphon.gateway.services import Services
 from antiphon.settings.model import ModelSettings, ServerSettings, Settings
@@ -186,19 +188,23 @@ class Answer(NamedTuple):
         )
 
 
-class Gateway:
-    """A running gateway. When the block ends it is stopped, and nothing may be left of it."""
+class Running(ABC):
+    """A server in a thread of its own. When the block ends it is stopped, and nothing may be left
+    of it.
+    """
 
-    def __init__(self, engine: Any, settings: Settings | None = None, **how: Any) -> None:
-        self.engine = engine
-        self.settings = settings or Settings()
-        self.catalog = how.pop("catalog", None) or OneModel(
-            engine, **{k: how.pop(k) for k in ("gpt_oss", "passthrough") if k in how}
-        )
-        self._how = how
+    loop: asyncio.AbstractEventLoop
+    server: GatewayServer
+    lifecycle: Lifecycle
+
+    def __init__(self) -> None:
         self._ready = threading.Event()
         self._left: list[str] = []
         self._error: BaseException | None = None
+
+    @abstractmethod
+    def make(self, listener: socket.socket, on_ready: Callable[[], None]) -> GatewayServer:
+        """The server, in its own event loop; sets ``lifecycle``."""
 
     def __enter__(self) -> Self:
         self._listener = bind("127.0.0.1", 0)
@@ -225,8 +231,7 @@ class Gateway:
         if self._error is not None:
             raise self._error
         assert self._left == []
-        assert self.services.lifecycle.active == 0
-        assert getattr(self.engine, "running", 0) == 0
+        assert self.lifecycle.active == 0
 
     def _run(self) -> None:
         try:
@@ -239,15 +244,7 @@ class Gateway:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        app = create_app(self.settings, catalog=self.catalog, **self._how)
-        self.services: Services = app.state.services
-        self.server = GatewayServer(
-            app,
-            self._listener,
-            lifecycle=self.services.lifecycle,
-            shutdown_seconds=self.settings.server.shutdown_seconds,
-            on_ready=self._ready.set,
-        )
+        self.server = self.make(self._listener, self._ready.set)
         await self.server.serve(sockets=[self._listener])
         await asyncio.sleep(0)
         this = asyncio.current_task()
@@ -257,6 +254,37 @@ class Gateway:
     def port(self) -> int:
         port: int = self._listener.getsockname()[1]
         return port
+
+
+class Gateway(Running):
+    """A running gateway."""
+
+    services: Services
+
+    def __init__(self, engine: Any, settings: Settings | None = None, **how: Any) -> None:
+        super().__init__()
+        self.engine = engine
+        self.settings = settings or Settings()
+        self.catalog = how.pop("catalog", None) or OneModel(
+            engine, **{k: how.pop(k) for k in ("gpt_oss", "passthrough") if k in how}
+        )
+        self._how = how
+
+    def make(self, listener: socket.socket, on_ready: Callable[[], None]) -> GatewayServer:
+        app = create_app(self.settings, catalog=self.catalog, **self._how)
+        self.services = app.state.services
+        self.lifecycle = self.services.lifecycle
+        return GatewayServer(
+            app,
+            listener,
+            lifecycle=self.lifecycle,
+            shutdown_seconds=self.settings.server.shutdown_seconds,
+            on_ready=on_ready,
+        )
+
+    def join(self) -> None:
+        super().join()
+        assert getattr(self.engine, "running", 0) == 0
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)

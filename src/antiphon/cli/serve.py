@@ -6,15 +6,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from antiphon.cli.errors import CommandLineError
+from antiphon.cli.options import assigned, config_option, engine_option, set_option
 from antiphon.cli.serve_view import ServeView
 from antiphon.settings.load import describe, load
 from antiphon.settings.model import Settings
 from antiphon.settings.options import Option, options
+
+if TYPE_CHECKING:
+    from antiphon.gateway.services import Services
 
 __all__ = ["serve"]
 
@@ -54,30 +57,14 @@ def _parameter(path: str) -> str:
 @click.command(
     epilog="Every setting of docs/settings.md is a flag too, for example --turn-seconds 600."
 )
-@click.option(
-    "--engine",
-    metavar="WHAT",
-    help="tiny, scripted[:FILE], a URL, or a name from the registry. Default: an engine that runs"
-    " on a usual port, else tiny.",
-)
+@engine_option()
 @click.option("--model", metavar="GGUF", help="Start llama.cpp with this model.")
 @click.option("--host", metavar="ADDRESS", help="Default: 127.0.0.1.")
 @click.option("--port", metavar="NUMBER", help="Default: 8000; 0 takes any free port.")
 @click.option("--workers", metavar="NUMBER", help="Processes that serve the port. Default: 1.")
 @click.option("--mode", type=click.Choice(["auto", "harmony", "standard"]), help="Default: auto.")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Settings; default: antiphon.toml here or in the configuration folder.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting by its path, such as turn.seconds=600. May be repeated.",
-)
+@config_option()
+@set_option("turn.seconds=600")
 @click.option(
     "--trace", metavar="FILE", help="Write every prompt and raw output, for 'antiphon inspect'."
 )
@@ -111,12 +98,7 @@ def serve(
       antiphon serve --workers 4
       antiphon serve --check
     """
-    flags = _named(given)
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise CommandLineError(f"--set {assignment}: expected NAME=VALUE")
-        flags[name.strip()] = value
+    flags = _named(given) | assigned(assignments)
 
     def read() -> Settings:
         return load(config, None, flags)
@@ -126,7 +108,8 @@ def serve(
     if check:
         from antiphon.engines.check import check_engines
 
-        view.checked(describe(settings), [*_check(settings), *check_engines(settings, os.environ)])
+        facts = [*_check(settings), *_check_tools(settings)]
+        view.checked(describe(settings), [*facts, *check_engines(settings, os.environ)])
         return
     _serve(settings, view, read, config=config, flags=flags)
 
@@ -153,6 +136,25 @@ def _check(settings: Settings) -> list[str]:
     count = "1 key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
     keys = f"{count} in {path}" if ring else "no API keys: this machine only"
     return [keys, *_check_seal(settings)]
+
+
+def _check_tools(settings: Settings) -> list[str]:
+    """The tools that the server runs for models, made and tried once."""
+    if not settings.server_tools.offered:
+        return []
+    import asyncio
+
+    from antiphon.gateway.app import create_app
+
+    async def opened() -> str:
+        services: Services = create_app(settings).state.services
+        try:
+            await services.open_tools()
+            return ", ".join(services.tools.offered)
+        finally:
+            await services.tools.aclose()
+
+    return [f"server tools: {asyncio.run(opened())}"]
 
 
 def _check_seal(settings: Settings) -> list[str]:

@@ -90,6 +90,11 @@ class Policy(Protocol):
         """The server has ended."""
         ...
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are API keys, or one is asked for anyway."""
+        ...
+
     def tools_opened(self, offered: Sequence[str]) -> None:
         """The server runs these tools for its clients from now on."""
         ...

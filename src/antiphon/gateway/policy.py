@@ -116,9 +116,14 @@ class GatewayPolicy:
         if self._trace is not None:
             self._trace.close()
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are API keys, or one is asked for anyway."""
+        return bool(self.live.keys) or self.live.keys_required
+
     def tools_opened(self, offered: Sequence[str]) -> None:
         """The server runs these tools for its clients from now on."""
-        has_keys = bool(self.live.keys) or self.live.keys_required
+        has_keys = self.has_keys
         write = self.log.info if has_keys or not offered else self.log.warning
         why = None if has_keys else "no request has an API key: make one with 'antiphon keys add'"
         fields = {"offered": list(offered), "why": why}

@@ -140,7 +140,7 @@ class Services:
         does not wait for it. Raises StoreError if the store cannot be used.
         """
         await self._caretaker.start()
-        await self._open_tools()
+        await self.open_tools()
         if self._catalog is None:
             from antiphon.engines.catalog import Catalog
 
@@ -156,9 +156,12 @@ class Services:
             await self._opened.aclose()
             self._catalog = self._opened = None
 
-    async def _open_tools(self) -> None:
-        """Raises SettingsError if a tool that the settings offer cannot run here."""
-        if self.settings.server_tools.offered:
+    async def open_tools(self) -> None:
+        """Make what the server itself runs for models, unless that was done.
+
+        Raises SettingsError if a tool that the settings offer cannot run here, MissingExtraError.
+        """
+        if self.settings.server_tools.offered and not self.tools.offered:
             await self.tools.use(await self.tools.prepare(self.settings))
             self.policy.tools_opened(self.tools.offered)
 
@@ -175,6 +178,7 @@ class Services:
             model=served.settings
             if served.settings.context_length is not None
             else replace(served.settings, context_length=served.context_length),
+            checked=True,  # Routes do that before they answer anything.
         )
         if len(self._runners) >= MAX_RUNNERS:
             self._runners.pop(next(iter(self._runners)))

@@ -5,6 +5,7 @@ Everything around a piece of text is encoded beforehand: a delta costs the encod
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -29,7 +30,7 @@ ReasoningDialect = Literal["reasoning_text", "reasoning"]
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-class OpenItem:
+class OpenItem(ABC):
     """An item. A subclass says what it looks like and which events it has between the two ends.
 
     Events are JSON without ``sequence_number`` and the closing brace, which the stream adds.
@@ -66,9 +67,9 @@ class OpenItem:
             self._encoded_text, self._encoded = text, msgspec.Raw(_ENCODE(text))
         return self._encoded
 
+    @abstractmethod
     def body(self, status: ItemStatus) -> bytes:
         """The item as it is now, as JSON."""
-        raise NotImplementedError
 
     def kept(self, status: ItemStatus, body: bytes) -> bytes:
         """The item as it is to be kept, with what the client does not see. ``body`` is what it
@@ -76,13 +77,13 @@ class OpenItem:
         """
         return body
 
+    @abstractmethod
     def opening(self) -> list[bytes]:
         """The events before its first text, but for ``output_item.added``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closing(self) -> list[bytes]:
         """The events after its last text, but for ``output_item.done``."""
-        raise NotImplementedError
 
     def logprobs(self, values: Sequence[Logprob]) -> bytes | None:
         """What goes after a text that has them; None where the item shows none."""

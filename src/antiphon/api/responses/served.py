@@ -14,6 +14,7 @@ were approved. Items after which nothing runs (a request for approval) have ``wa
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -59,14 +60,14 @@ class ServedItem(OpenItem):
         self.sealed: str | None = None
         """The same, sealed for clients that keep everything themselves."""
 
+    @abstractmethod
     def fields(self, status: str) -> dict[str, Any]:
         """The members of the item beside ``id``, ``type`` and ``status``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def type(self) -> str:
         """The type of the item."""
-        raise NotImplementedError
 
     def written(self) -> list[bytes]:
         """The events once the call is whole, before it is made; after `opening`."""
