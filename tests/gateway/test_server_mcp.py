@@ -111,7 +111,8 @@ def test_openai_python_reads_stream_and_answer(tmp_path: Path) -> None:
         with (
             site.gateway() as gateway,
             OpenAI(
-                base_url=f"http://127.0.0.1:{gateway.port}/v1", api_key=site.bearer["authorization"][7:]
+                base_url=f"http://127.0.0.1:{gateway.port}/v1",
+                api_key=site.bearer["authorization"][7:],
             ) as client,
             client.responses.stream(model="m", input="Ask it.", tools=[free(server)]) as stream,  # type: ignore[list-item]
         ):
@@ -489,6 +490,42 @@ def test_a_clients_secrets_go_to_its_server_and_nowhere_else(tmp_path, caplog, m
     said_ = got.body.decode() + kept.body.decode() + caplog.text
     assert not any(secret in said_ for secret in ("s-1", "s-2", "s-env"))
     assert all("s-2" not in site.engine.text(at) for at in range(2))
+
+
+def test_a_request_that_goes_no_further_leaves_nothing_open(tmp_path: Path) -> None:
+    with McpSite() as server:
+        site = site_of(tmp_path, server, answers("Hi."))
+        with site.gateway() as gateway:
+            refused(site, gateway, [named(server)], tool_choice={"type": "function", "name": "no"})
+            body = {"model": "m", "input": "Hi", "tools": [named(server)]}
+            got = gateway.send("POST", "/v1/responses/input_tokens", body, site.bearer)
+            assert got.json["input_tokens"] > 50
+        # Leaving the gateway's block, nothing of it may be running any more.
+        assert "tools/list" in server.asked
+
+
+def test_a_conversation_keeps_what_waits_for_an_approval(tmp_path: Path) -> None:
+    with McpSite() as server:
+        site = site_of(tmp_path, server, *ASKED)
+        with site.gateway() as gateway:
+            place = gateway.send("POST", "/v1/conversations", {}, site.bearer).json["id"]
+            first = asking(site, gateway, server, conversation=place)
+            second = site.created(
+                gateway, [reply(first["output"][-1])], tools=[named(server)], conversation=place
+            )
+    assert types(second) == ["mcp_call", "message"]
+    assert server.calls == [("echo", {"text": "heron"})]
+
+
+def test_a_choice_of_a_server_is_a_call_of_its_tools(tmp_path: Path) -> None:
+    with McpSite(tool("echo"), tool("drop")) as server:
+        site = site_of(tmp_path, server, *CALLED)
+        with site.gateway() as gateway:
+            choice = {"type": "mcp", "server_label": "wiki", "name": "echo"}
+            response = site.created(gateway, "Hi", tools=[free(server)], tool_choice=choice)
+            assert "mcp_call" in types(response)
+            wrong = {"type": "mcp", "server_label": "other"}
+            refused(site, gateway, [free(server)], tool_choice=wrong)
 
 
 # Hostile servers

@@ -51,7 +51,8 @@ def read_tools(raw: bytes, served: ServedTools = NO_SERVED_TOOLS) -> ResponseToo
 
     Raises MessageError naming the field that is wrong.
     """
-    if served is not NO_SERVED_TOOLS or len(raw) > MAX_KNOWN_BYTES:
+    secret = any(b'"%b"' % name.encode() in raw for name in SECRET_FIELDS)
+    if served is not NO_SERVED_TOOLS or secret or len(raw) > MAX_KNOWN_BYTES:
         return _read(raw, served)
     return _known(raw)
 

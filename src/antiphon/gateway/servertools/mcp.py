@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -89,6 +89,7 @@ class McpKind:
             for config in find_config(settings.mcp).servers
         }
         self._seconds = min(settings.mcp.call_seconds, settings.server_tools.seconds)
+        self._open: set[McpTools] = set()
         self._resting: set[asyncio.Task[None]] = set()
 
     async def check(self) -> str | None:
@@ -118,7 +119,9 @@ class McpKind:
         except BaseException:
             await asyncio.gather(*[server.aclose() for server in used])
             raise
-        tools = McpTools(named, used, calls, self._sign(asked), self._seconds)
+        sign = _Sign(self._sealer, asked.context.tenant)
+        tools = McpTools(named, used, calls, sign, self._seconds, gone=self._open.discard)
+        self._open.add(tools)
         # A request that ends before its turn leaves nothing open.
         loop = asyncio.get_running_loop()
         tools.waiting = loop.call_later(UNUSED_SECONDS, self._let_rest, tools)
@@ -128,6 +131,7 @@ class McpKind:
         for task in self._resting:
             task.cancel()
         await asyncio.gather(*self._resting, return_exceptions=True)
+        await asyncio.gather(*[tools.aclose() for tools in list(self._open)])
         await asyncio.gather(*[server.aclose() for server in self._own.values()])
 
     def _let_rest(self, tools: McpTools) -> None:
@@ -164,9 +168,6 @@ class McpKind:
         )
         server = McpServer(config, self._settings, {}, self._guard)
         return _Used(wanted, server, wanted.url)
-
-    def _sign(self, asked: Asked) -> _Sign:
-        return _Sign(self._sealer, asked.context.tenant)
 
 
 class _Sign(msgspec.Struct, frozen=True):
@@ -261,7 +262,11 @@ class McpTools:
         calls: Sequence[Approved],
         sign: _Sign,
         seconds: float,
+        *,
+        gone: Callable[[McpTools], None],
     ) -> None:
+        """``gone`` is told when it holds nothing any more."""
+        self._gone = gone
         self._used = used
         self._calls = calls
         self._seconds = seconds
@@ -333,10 +338,13 @@ class McpTools:
         return await self._made(tool, given)
 
     async def rest(self) -> None:
+        """Let go of connections, which come again with the next call."""
+        self._gone(self)
         await asyncio.gather(*[server.rest() for server in self._used])
 
     async def aclose(self) -> None:
         self._begun()
+        self._gone(self)
         await asyncio.gather(*[server.aclose() for server in self._used])
 
     def _begun(self) -> None:
