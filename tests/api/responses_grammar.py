@@ -5,6 +5,8 @@
     part   := content_part.added  (delta | annotation)*  done  content_part.done
     search := in_progress  searching  completed?
     code   := in_progress  code.delta*  code.done  interpreting  completed
+    list   := in_progress  (completed | failed)                       of an MCP server's tools
+    mcp    := in_progress  arguments.delta*  arguments.done  (completed | failed)
 
 Every event of an item carries its id and its index, which is its place in the final output. The
 deltas together are the text of ``done``, of ``content_part.done`` and of the item, which is the
@@ -44,6 +46,9 @@ PREFIXES = {
     "custom_tool_call": "ctc_",
     "web_search_call": "ws_",
     "code_interpreter_call": "ci_",
+    "mcp_list_tools": "mcpl_",
+    "mcp_call": "mcp_",
+    "mcp_approval_request": "mcpr_",
 }
 STEPS = {
     # type of an item of the server's own → its events in order, without "response." and the deltas
@@ -58,7 +63,11 @@ STEPS = {
         "code_interpreter_call.interpreting",
         "code_interpreter_call.completed",
     ],
+    "mcp_list_tools": ["mcp_list_tools.in_progress", "mcp_list_tools.completed"],
+    "mcp_call": ["mcp_call.in_progress", "mcp_call_arguments.done", "mcp_call.completed"],
+    "mcp_approval_request": [],
 }
+WITHOUT_STATUS = ("mcp_list_tools", "mcp_approval_request")
 STEP_DELTAS = {
     # type of such an item → its delta event, the event of the whole, the field of both
     "code_interpreter_call": (
@@ -66,6 +75,7 @@ STEP_DELTAS = {
         "code_interpreter_call_code.done",
         "code",
     ),
+    "mcp_call": ("mcp_call_arguments.delta", "mcp_call_arguments.done", "arguments"),
 }
 TEXT_EVENTS = {
     # delta event → (done event, field of done, type of the content part or None)
@@ -157,10 +167,16 @@ def check_response(response: dict[str, Any]) -> None:
         last = at == len(response["output"]) - 1
         check_item(item)
         if status not in ("in_progress", "queued"):
-            need(item["status"] != "in_progress", "an item is still in progress")
-        if item["status"] == "incomplete":
+            need(status_of(item) != "in_progress", "an item is still in progress")
+        if status_of(item) == "incomplete":
             need(last, "an incomplete item is not the last")
             need(status in ("incomplete", "failed", "cancelled"), "only the item is incomplete")
+
+
+def status_of(item: dict[str, Any]) -> str | None:
+    """OpenAI's types give some items no status."""
+    need(("status" in item) != (item["type"] in WITHOUT_STATUS), "who has a status?")
+    return item.get("status")
 
 
 def check_item(item: dict[str, Any]) -> None:
@@ -170,8 +186,8 @@ def check_item(item: dict[str, Any]) -> None:
     need(item["id"].startswith(PREFIXES[kind]), f"{item['id']} is no id of a {kind}")
     states = ["in_progress", "completed", "incomplete"]
     if kind in STEPS:
-        states += ["searching", "interpreting", "failed"]
-    need(item["status"] in states, "unknown status")
+        states += ["searching", "interpreting", "calling", "failed"]
+    need(status_of(item) in (*states, None), "unknown status")
     if kind == "message":
         need(item["role"] == "assistant", "who says this?")
         need(item["phase"] in ("commentary", "final_answer"), "a message without a phase")
@@ -262,10 +278,11 @@ class _Checker:
         item = event["item"]
         need(self.item is None, "the item before is not done")
         need(event["output_index"] == len(self.done), "output_index is not the next")
-        need(item["status"] == "in_progress", "a new item is in progress")
+        need(status_of(item) in ("in_progress", None), "a new item is in progress")
         check_item(item)
         for field in ("content", "arguments", "input", "summary"):
-            need(not item.get(field), f"a new item has {field} already")
+            if item["type"] != "mcp_approval_request":  # shown when it is whole
+                need(not item.get(field), f"a new item has {field} already")
         self.item = item
         self.part, self.said, self.closed = None, None, False
         self.text, self.logprobs, self.summary = [], [], []
@@ -336,7 +353,10 @@ class _Checker:
             need(event["delta"] != "", "an empty delta")
             self.text.append(event["delta"])
             return
-        need(len(self.steps) < len(steps) and kind == steps[len(self.steps)], "out of order")
+        need(len(self.steps) < len(steps), "out of order")
+        if item["type"].startswith("mcp_") and len(self.steps) == len(steps) - 1:
+            kind = kind.replace(".failed", ".completed")
+        need(kind == steps[len(self.steps)], "out of order")
         if kind == whole:
             need(event[field] == "".join(self.text), "the whole is not the sum of the deltas")
         self.steps.append(kind)
@@ -366,7 +386,7 @@ class _Checker:
         assert before is not None
         need(event["output_index"] == len(self.done), "output_index is another item's")
         check_item(item)
-        need(item["status"] != "in_progress", "a done item is still in progress")
+        need(status_of(item) != "in_progress", "a done item is still in progress")
         for field in ("id", "type", "call_id", "name", "namespace", "phase", "role"):
             need(before.get(field) == item.get(field), f"{field} changed")
         need(self.part is None or self.closed, "the part is not done")
@@ -384,7 +404,7 @@ class _Checker:
                 need(self.summary[-1] == "part.done", "the summary is not done")
             need(bool(item["summary"]) == bool(self.summary), "the summary was not streamed")
         elif kind in STEPS:
-            if item["status"] == "completed":
+            if status_of(item) in ("completed", None):
                 need(self.steps == STEPS[kind], "a completed call skipped a step")
             if kind in STEP_DELTAS:
                 need(item[STEP_DELTAS[kind][2]] == text, "the item has another text")

@@ -19,10 +19,13 @@ __all__ = [
     "CitedFile",
     "Citing",
     "FileCitation",
+    "Mark",
     "Sources",
     "UrlCitation",
     "cited",
     "file_citations",
+    "linked",
+    "marks",
 ]
 
 MAX_MARK_CHARS: Final = 80
@@ -38,6 +41,9 @@ _ESCAPED: Final = str.maketrans(
 
 Sources = Callable[[int, int], "tuple[str, str] | None"]
 """Cursor and line → URL and title; None: nothing was opened there."""
+
+Mark = Callable[[str, str], str]
+"""URL and title → what stands in the text for a citation of it."""
 
 
 class UrlCitation(msgspec.Struct, frozen=True, kw_only=True, tag="url_citation", tag_field="type"):
@@ -85,10 +91,14 @@ class Cited(msgspec.Struct, frozen=True):
 
 
 class CitationText:
-    """One text, as it comes; the same in whatever pieces. Holds back no more than a citation."""
+    """One text, as it comes; the same in whatever pieces. Holds back no more than a citation.
 
-    def __init__(self, sources: Sources) -> None:
+    ``mark`` writes what stands for one; by default a link in parentheses.
+    """
+
+    def __init__(self, sources: Sources, mark: Mark | None = None) -> None:
         self._sources = sources
+        self._mark: Mark = mark or linked
         self._held = ""
         self._length = 0
         self._last = ""
@@ -130,15 +140,14 @@ class CitationText:
         return Cited("".join(out), tuple(annotations))
 
     def _cite(self, found: re.Match[str], annotations: list[UrlCitation]) -> str:
-        line = _LINE.search(found[2])
-        source = self._sources(int(found[1]), int(line[1]) if line else 0)
+        source = _source(found, self._sources)
         if source is None:
             return self._give(found[0])
         url, title = source
         if url == self._just_cited:
             return ""
         space = " " if self._last and not (self._last.isspace() or self._last in "([") else ""
-        link = f"([{_domain(url)}]({url.translate(_ESCAPED)}))"
+        link = self._mark(url, title)
         start = self._length + len(space)
         annotations.append(
             UrlCitation(start_index=start, end_index=start + len(link), url=url, title=title)
@@ -155,9 +164,27 @@ class CitationText:
         return text
 
 
-def cited(text: str, sources: Sources) -> Cited:
+def linked(url: str, _title: str) -> str:
+    """``([example.com](https://example.com/page))``, as OpenAI's web search writes it."""
+    return f"([{_domain(url)}]({url.translate(_ESCAPED)}))"
+
+
+def marks(text: str, sources: Sources) -> tuple[UrlCitation, ...]:
+    """The citations of a text as the model wrote it: where its marks stand and what they cite."""
+    return tuple(
+        [
+            UrlCitation(
+                start_index=found.start(), end_index=found.end(), url=source[0], title=source[1]
+            )
+            for found in _WHOLE.finditer(text)
+            if (source := _source(found, sources)) is not None
+        ]
+    )
+
+
+def cited(text: str, sources: Sources, mark: Mark | None = None) -> Cited:
     """A whole text."""
-    reader = CitationText(sources)
+    reader = CitationText(sources, mark)
     first, rest = reader.feed(text), reader.end()
     return Cited(first.text + rest.text, first.annotations + rest.annotations)
 
@@ -187,6 +214,11 @@ def file_citations(text: str, files: Sequence[CitedFile]) -> list[FileCitation]:
             )
         )
     return made
+
+
+def _source(found: re.Match[str], sources: Sources) -> tuple[str, str] | None:
+    line = _LINE.search(found[2])
+    return sources(int(found[1]), int(line[1]) if line else 0)
 
 
 def _domain(url: str) -> str:

@@ -119,6 +119,7 @@ class Services:
         self.chains: Final = Chains(self.records, ChainMemory())
         self.tools: Final = ServerTools(
             self.store,
+            self.sealer,
             lambda: self.policy,
             clock=clock.monotonic,
             now=lambda: int(clock.now().timestamp()),

@@ -29,6 +29,7 @@ from antiphon.api.responses.items import LEFT_OUT, TOLD, PlacedItem
 from antiphon.api.responses.sealed import compaction_text, reasoning_text
 from antiphon.api.responses.seen import Seen, read_seen, unpack_seen
 from antiphon.api.responses.wire import (
+    ApprovalItem,
     CallItem,
     CustomCallItem,
     Head,
@@ -59,6 +60,9 @@ COMPACTED: Final = "[Summary of the conversation before this point]\n{}\n[End of
 NOT_KEPT: Final = "[The result of this call is not kept any more.]"
 """What the model is told where a client sends a call without its result."""
 
+REFUSED: Final = "The user refused the call"
+"""What the model is told of a call that was not approved."""
+
 _ENCODE: Final = msgspec.json.Encoder().encode
 _OUTPUT: Final = msgspec.json.Decoder(list[WirePart])
 _TEXT: Final = msgspec.json.Decoder(str)
@@ -67,7 +71,8 @@ _ASSISTANT: Final = Author(Role.ASSISTANT)
 _USER: Final = Author(Role.USER)
 _DEVELOPER: Final = Author(Role.DEVELOPER)
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
-_BETWEEN: Final = frozenset({"reasoning"}) | LEFT_OUT
+_APPROVALS: Final = frozenset({"mcp_approval_request", "mcp_approval_response"})
+_BETWEEN: Final = frozenset({"reasoning"}) | _APPROVALS | LEFT_OUT
 _NOTHING: Final = (TextContent(""),)
 
 
@@ -79,7 +84,7 @@ def flat_name(name: str, namespace: str | None) -> str:
 class ItemTranslation(History):
     """Reads one request's items. `ignored` gets the paths of what is passed over."""
 
-    __slots__ = ("_built_ins", "_ignored", "_unseal")
+    __slots__ = ("_asked", "_built_ins", "_ignored", "_unseal")
 
     def __init__(
         self,
@@ -93,6 +98,8 @@ class ItemTranslation(History):
         """``built_ins`` are the namespaces of gpt-oss's own that are offered."""
         super().__init__(out, names, policy)
         self._built_ins = built_ins
+        self._asked: dict[str, ApprovalItem] = {}
+        """Calls that wait for an approval, by id."""
         self._unseal = unseal
         self._ignored = ignored
 
@@ -160,6 +167,8 @@ class ItemTranslation(History):
                 self.add_call(recipient, arguments, item.call_id)
             elif isinstance(item, SealedItem):
                 self._compaction(item, where)
+            elif isinstance(item, ApprovalItem):
+                self._approval(item, placed)
             elif isinstance(item, OtherItem):
                 if not self._seen(item, placed.type):
                     self._ignored.append(f"{where}.type={placed.type}")
@@ -261,6 +270,27 @@ class ItemTranslation(History):
 
     def _recipient(self, name: str, namespace: str | None, where: str) -> str:
         return self.qualified(flat_name(name, namespace), f"{where}.name")
+
+    def _approval(self, item: ApprovalItem, placed: PlacedItem) -> None:
+        """A call that was approved has an item of its own; one that was refused only has this."""
+        if placed.type == "mcp_approval_request":
+            if item.id:
+                self._asked[item.id] = item
+            return
+        asked = self._asked.pop(item.approval_request_id or "", None)
+        name = (
+            None
+            if asked is None or asked.name is None
+            else flat_name(asked.name, asked.server_label)
+        )
+        if item.approve:
+            if name not in self._names.aliases:
+                self._ignored.append(f"{placed.where}.type={placed.type}")
+        elif asked is not None and name is not None:
+            recipient = self._recipient(asked.name or "", asked.server_label, placed.where)
+            self.add_call(recipient, asked.arguments or "{}", asked.id)
+            why = f": {item.reason}" if item.reason else "."
+            self._add_result(recipient, (TextContent(f"{REFUSED}{why}"),))
 
     def _seen(self, item: OtherItem, kind: str) -> bool:
         """What a tool of this server did, as the model saw it; False if that is not known."""

@@ -13,6 +13,7 @@ import msgspec
 
 from antiphon.api.chat.conversation import TEXT_PARTS, decode_field
 from antiphon.api.responses.wire import (
+    ApprovalItem,
     CallItem,
     CustomCallItem,
     Head,
@@ -48,7 +49,14 @@ MAX_ITEMS: Final = 100_000
 """Most items of one request."""
 
 WireItem = (
-    MessageItem | ReasoningItem | CallItem | CustomCallItem | OutputItem | SealedItem | OtherItem
+    MessageItem
+    | ReasoningItem
+    | CallItem
+    | CustomCallItem
+    | OutputItem
+    | SealedItem
+    | ApprovalItem
+    | OtherItem
 )
 
 KINDS: Final[dict[str, Any]] = {
@@ -62,6 +70,8 @@ KINDS: Final[dict[str, Any]] = {
     "compaction": SealedItem,
     "compaction_summary": SealedItem,
     "context_compaction": SealedItem,
+    "mcp_approval_request": ApprovalItem,
+    "mcp_approval_response": ApprovalItem,
 }
 """Items that mean something to the model as they are."""
 
@@ -90,8 +100,6 @@ LEFT_OUT: Final = frozenset(
         "configuration_update",
         "ghost_snapshot",
         "image_generation_call",
-        "mcp_approval_request",
-        "mcp_approval_response",
         "mcp_list_tools",
         "tool_search_call",
         "tool_search_output",

@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.api.chat.conversation import decode_field
 from antiphon.api.responses.conversation import flat_name
+from antiphon.api.responses.mcp import SECRET_FIELDS
 from antiphon.api.responses.served import NO_SERVED_TOOLS, ServedTools
 from antiphon.api.responses.wire import WireTool
 from antiphon.api.toolset import Offered, Toolset, check_name, input_grammar, make_toolset
@@ -50,7 +51,8 @@ def read_tools(raw: bytes, served: ServedTools = NO_SERVED_TOOLS) -> ResponseToo
 
     Raises MessageError naming the field that is wrong.
     """
-    if served is not NO_SERVED_TOOLS or len(raw) > MAX_KNOWN_BYTES:
+    secret = any(b'"%b"' % name.encode() in raw for name in SECRET_FIELDS)
+    if served is not NO_SERVED_TOOLS or secret or len(raw) > MAX_KNOWN_BYTES:
         return _read(raw, served)
     return _known(raw)
 
@@ -167,6 +169,8 @@ def _grammar(tool: WireTool, where: str) -> InputGrammar | None:
 
 def _echo(tool: dict[str, Any]) -> dict[str, Any]:
     """The tool with the fields that clients rely on."""
+    if tool.get("type") == "mcp":
+        return {name: value for name, value in tool.items() if name not in SECRET_FIELDS}
     if tool.setdefault("type", "function") == "function":
         for field in ("description", "parameters", "strict"):
             tool.setdefault(field, None)

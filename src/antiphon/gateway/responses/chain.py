@@ -238,7 +238,7 @@ class Chains:
         for id_ in dict.fromkeys(ids):
             here = _find(chain.items, id_)
             if here is None:
-                origin = id_.partition("_")[2][:-ITEM_DIGITS]
+                origin = id_.split("_")[1][:-ITEM_DIGITS] if "_" in id_ else ""
                 if origin and origin not in holders:
                     holders[origin] = await self._held(tenant, origin)
                 here = holders.get(origin, {}).get(id_)

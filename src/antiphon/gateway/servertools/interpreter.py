@@ -19,7 +19,7 @@ from antiphon.api.responses.code_interpreter import (
 from antiphon.api.responses.items import PlacedItem
 from antiphon.api.responses.served import ServedTools
 from antiphon.api.responses.wire import OtherItem
-from antiphon.api.turn import TurnEvent
+from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.errors import MessageError, StoreError
 from antiphon.gateway.servertools.containers import Container, Containers
 from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
@@ -131,7 +131,10 @@ class CodeInterpreter:
             files=lambda: self._files,
         )
 
-    async def opening(self) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
+    async def opening(
+        self,
+        request: TurnRequest,
+    ) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
         return
         yield
 

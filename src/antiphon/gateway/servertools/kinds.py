@@ -8,6 +8,7 @@ from antiphon.gateway.servertools.protocol import ToolKind
 from antiphon.gateway.servertools.web import Sessions
 from antiphon.settings.model import Settings
 from antiphon.store.protocol import StateStore
+from antiphon.store.sealing import Sealer
 
 __all__ = ["kinds_of"]
 
@@ -20,6 +21,7 @@ def kinds_of(
     clock: Callable[[], float],
     now: Callable[[], int],
     new_id: Callable[[], str],
+    sealer: Sealer,
 ) -> Iterator[ToolKind]:
     """Those that ``server_tools.offered`` names. Raises SettingsError for what is wrong or missing
     in their settings, MissingExtraError without their packages.
@@ -39,3 +41,8 @@ def kinds_of(
 
         containers = Containers(settings.python, store, clock=clock, now=now, new_id=new_id)
         yield CodeInterpreterKind(containers, settings.python)
+    if "mcp" in offered:
+        from antiphon.gateway.servertools.mcp import McpKind
+        from antiphon.tools.guard.chosen import guard
+
+        yield McpKind(settings, guard(settings.guard), sealer)

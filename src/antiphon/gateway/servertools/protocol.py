@@ -18,7 +18,7 @@ import msgspec
 
 from antiphon.api.responses.items import PlacedItem
 from antiphon.api.responses.served import ServedTools
-from antiphon.api.turn import TurnEvent
+from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.codec.arguments import Arguments
 from antiphon.engines.served import Served
 from antiphon.gateway.context import RequestContext
@@ -100,7 +100,7 @@ class ServerTool(Protocol):
         """The `ServerCall.name`s that are its own."""
         ...
 
-    def opening(self) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
+    def opening(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
         """What comes before the model is asked: whole parts with their `CallRan`, for items; and
         messages that the conversation ends with, such as results of calls that were approved.
         """

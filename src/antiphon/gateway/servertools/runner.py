@@ -88,7 +88,7 @@ class ToolTurns:
         """The response's events. Raises what a turn raises. Closing it ends what runs."""
         said: list[Message] = []
         for tool in self._tools:
-            async with aclosing(tool.opening()) as opening:
+            async with aclosing(tool.opening(request)) as opening:
                 async for batch in opening:
                     said += [m for m in batch if isinstance(m, Message)]
                     yield [e for e in batch if not isinstance(e, Message)]

@@ -26,6 +26,7 @@ from antiphon.gateway.servertools.web import Sessions
 from antiphon.settings.model import Settings
 from antiphon.settings.tools import ServerToolSettings
 from antiphon.store.protocol import StateStore
+from antiphon.store.sealing import Sealer
 from antiphon.turn.observe import TurnObserver
 
 __all__ = ["NO_TOOLS", "Generation", "RequestTools", "ServerTools", "named_tools"]
@@ -128,6 +129,7 @@ class ServerTools:
     def __init__(
         self,
         store: StateStore,
+        sealer: Sealer,
         reporter: Callable[[], Reporter],
         *,
         clock: Callable[[], float],
@@ -136,6 +138,7 @@ class ServerTools:
     ) -> None:
         self._now_seconds = now
         self._store = store
+        self._sealer = sealer
         self._reporter = reporter
         self._clock = clock
         self._new_id = new_id
@@ -162,6 +165,7 @@ class ServerTools:
                     clock=self._clock,
                     now=self._now_seconds,
                     new_id=self._new_id,
+                    sealer=self._sealer,
                 )
             )
 

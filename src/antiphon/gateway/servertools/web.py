@@ -22,7 +22,7 @@ from antiphon.api.responses.web_search import (
     location_line,
     read_search_options,
 )
-from antiphon.api.turn import TurnEvent
+from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.errors import MessageError
 from antiphon.gateway.servertools.history import given_text, origin_of
 from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
@@ -166,7 +166,10 @@ class WebSearch:
             sources=self._source,
         )
 
-    async def opening(self) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
+    async def opening(
+        self,
+        request: TurnRequest,
+    ) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
         return
         yield
 
