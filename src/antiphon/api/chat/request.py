@@ -150,7 +150,7 @@ def _read(
         tenant=tenant,
         names=tools.names,
         past_calls=tuple(history.calls),
-        tools={**tools.namespaces, **served.spaces},
+        tools={**tools.namespaces, **served.spaces} if served.spaces else tools.namespaces,
         served=frozenset([name for name in served.makers if ":" not in name]),
         strict_tools=tools.strict,
         schema_fields=tools.fields,

@@ -321,7 +321,9 @@ class _Reader:
             encoded=self._past.encoded,
             names=tools.tools.names,
             past_calls=tuple(translation.calls),
-            tools={**tools.tools.namespaces, **served.spaces},
+            tools={**tools.tools.namespaces, **served.spaces}
+            if served.spaces
+            else tools.tools.namespaces,
             served=frozenset([name for name in makers if ":" not in name]),
             strict_tools=tools.tools.strict,
             schema_fields=tools.tools.fields,

@@ -95,9 +95,8 @@ class ServedItem(OpenItem):
 
     def ended(self, status: ItemStatus) -> str:
         """The item's own word for how it ended."""
-        if status == "completed" and self.outcome is not None and self.outcome.failed:
-            return "failed"
-        return status
+        made = self.outcome is not None and not self.outcome.failed
+        return "failed" if status == "completed" and self.waits and not made else status
 
     def body(self, status: ItemStatus) -> bytes:
         return _ENCODE(self._members(status))

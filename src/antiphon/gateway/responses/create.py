@@ -213,7 +213,11 @@ async def request_tools(
     named = named_tools(bytes(found.first.body.tools))
     if not named:
         return NO_TOOLS
-    own, items = placed_items(found.first, found.past)
+    size = found.chain.size + sum([len(item.raw) for item in found.first.items or ()])
+    if size > LARGE_BODY:
+        own, items = await asyncio.to_thread(placed_items, found.first, found.past)
+    else:
+        own, items = placed_items(found.first, found.past)
     asked = Asked(
         context=context,
         served=found.served,

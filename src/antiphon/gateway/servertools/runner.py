@@ -286,10 +286,10 @@ async def _refused() -> Outcome:
 
 
 def _later(choice: ToolChoice) -> ToolChoice:
-    """What is required is required once."""
+    """What is required is required once; what is not allowed stays so."""
     if choice.mode is not ToolMode.REQUIRED:
         return choice
-    return ToolChoice(ToolMode.AUTO)
+    return ToolChoice(ToolMode.AUTO, choice.names)
 
 
 def _sum(one: TurnUsage, other: TurnUsage) -> TurnUsage:

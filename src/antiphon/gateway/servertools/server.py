@@ -155,18 +155,24 @@ class ServerTools:
 
         Raises SettingsError for what cannot be offered here, MissingExtraError.
         """
-        kinds: list[ToolKind] = []
+
+        def make() -> list[ToolKind]:
+            return list(
+                kinds_of(
+                    settings,
+                    store=self._store,
+                    sessions=self._sessions,
+                    clock=self._clock,
+                    now=self._now_seconds,
+                    new_id=self._new_id,
+                    sealer=self._sealer,
+                )
+            )
+
+        # In a thread: a folder to search may be large.
+        kinds = await asyncio.to_thread(make)
         try:
-            for kind in kinds_of(
-                settings,
-                store=self._store,
-                sessions=self._sessions,
-                clock=self._clock,
-                now=self._now_seconds,
-                new_id=self._new_id,
-                sealer=self._sealer,
-            ):
-                kinds.append(kind)
+            for kind in kinds:
                 reason = await kind.check()
                 if reason is not None:
                     raise SettingsError(
