@@ -148,11 +148,9 @@ def _check_tools(settings: Settings) -> list[str]:
 
     async def opened() -> str:
         services: Services = create_app(settings).state.services
-        try:
-            await services.open_tools()
-            return ", ".join(services.tools.offered)
-        finally:
-            await services.tools.aclose()
+        made = await services.tools.prepare(settings)
+        await made.aclose()
+        return ", ".join(sorted(made.kinds))
 
     return [f"server tools: {asyncio.run(opened())}"]
 
