@@ -109,7 +109,10 @@ def test_exports_resolve_citations_and_a_resumed_session_goes_on_counting(
 @needs_sandbox
 def test_files_of_python_are_kept_with_the_session_and_shown(antiphon, tmp_path: Path) -> None:
     code = f"<|channel|>analysis to=python code<|message|>{PLOT}<|call|>"
-    rules = [{"when": {"step": 0}, "emit": code}, {"emit": f"{FINAL}42<|return|>"}]
+    rules: list[dict[str, object]] = [
+        {"when": {"step": 0}, "emit": code},
+        {"emit": f"{FINAL}42<|return|>"},
+    ]
     done = antiphon("run", "--save", "--engine", trace(tmp_path, *rules), "6 * 7?")
     assert (done.code, done.out) == (0, "42\n")
     assert "file plot.png (8 bytes)" in done.err
