@@ -155,12 +155,6 @@ def run(
       antiphon run --api http://127.0.0.1:8000 --model gpt-oss-20b --json "Hello" | jq
       antiphon run --continue "And in London?"
     """
-    if tools == "help":
-        from antiphon.agent.toolbox import SHIPPED
-
-        for name, tool in SHIPPED.items():
-            click.echo(f"{name:12}  {tool.summary}")
-        return
     if api and engine:
         raise CommandLineError("give --api or --engine, not both")
     if latest and resume:
@@ -179,6 +173,12 @@ def run(
     from antiphon.settings.load import load
 
     settings = load(config, None, flags)
+    if tools == "help":
+        from antiphon.cli.toolhelp import tool_help
+
+        for line in tool_help(settings, workspace):
+            click.echo(line)
+        return
     given = Given(
         text=_question(question, needed=not (latest or resume)),
         settings=settings,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import errno
 import os
-import re
 import secrets
 import sys
 import time
@@ -17,10 +15,12 @@ from typing import Final
 
 from antiphon.agent.agent import Agent
 from antiphon.agent.approval import Policy
+from antiphon.agent.citing import sources_of
 from antiphon.agent.connect import open_api, open_engine
 from antiphon.agent.dialogue import Dialogue
 from antiphon.agent.events import AgentEvent, RunEnded, ToolEnded
 from antiphon.agent.model import AgentModel
+from antiphon.agent.sessions.files import keep_file
 from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
 from antiphon.agent.sessions.log import SessionLog
 from antiphon.agent.tiny import NOTE, TinyWeather
@@ -31,15 +31,10 @@ from antiphon.cli.run import EXIT_CODES, REFUSED, Given
 from antiphon.cli.run_view import JsonView, RunView, TextView
 from antiphon.cli.serve_view import MAKESHIFT
 from antiphon.errors import MissingExtraError, SettingsError
-from antiphon.tools.protocol import Tool, ToolFile
+from antiphon.tools.protocol import Tool
 
 __all__ = ["work"]
 
-_UNSAFE: Final = re.compile(r"[^\w.\- ]")
-MAX_NAME: Final = 120
-"""Characters of a file's name that are kept."""
-MAX_TAKEN: Final = 1000
-"""Numbers tried for a name that is taken."""
 _NEEDED: Final = ("aiohttp", "jsonschema_rs")
 
 
@@ -68,7 +63,7 @@ async def _work(given: Given, view: RunView) -> RunEnded:
         if given.text is None and saved is not None and not saved.entries:
             raise CommandLineError(f"the session {saved.id} is empty; what is the question?")
         model = await stack.enter_async_context(_model(given, view))
-        tools = await _tools(given, folder, model, view)
+        tools = await _tools(given, folder, model, view, saved)
         for tool in tools:
             stack.push_async_callback(tool.aclose)
         if settings.mcp.config is not None and "none" not in (given.tools or ()) and not model.tiny:
@@ -100,6 +95,7 @@ async def _work(given: Given, view: RunView) -> RunEnded:
             policy=policy,
             ask=None if given.as_json else asker(view),
         )
+        view.sources = sources_of(tools)
         emit = view.event
         if given.files is not None:
             emit = FileKeeper(given.files, view).event
@@ -117,31 +113,13 @@ class FileKeeper:
         if isinstance(event, ToolEnded):
             for file in event.files:
                 try:
-                    kept = self._keep(file)
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    kept = keep_file(self._folder, file)
                 except OSError as error:
                     self._view.note(f"cannot keep {file.name}: {error.strerror or error}")
                 else:
                     self._view.note(f"kept {kept}")
         self._view.event(event)
-
-    def _keep(self, file: ToolFile) -> Path:
-        """A tool's names are not trusted: no folder, nothing hidden, nothing replaced."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = _UNSAFE.sub("_", file.name.replace("\\", "/").rpartition("/")[2])[-MAX_NAME:]
-        name = name.lstrip(".") or "file"
-        stem, dot, suffix = name.rpartition(".")
-        if not stem:
-            stem, suffix = name, ""
-        for number in range(1, MAX_TAKEN):
-            extra = "" if number == 1 else f"-{number}"
-            path = self._folder / f"{stem}{extra}{dot}{suffix}"
-            try:
-                with path.open("xb") as kept:
-                    kept.write(file.data)
-            except FileExistsError:
-                continue
-            return path
-        raise FileExistsError(errno.EEXIST, "too many files of this name")
 
 
 def _call_id() -> str:
@@ -196,10 +174,13 @@ async def _mcp_tools(
     given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: RunView
 ) -> Sequence[Tool]:
     """The tools of MCP servers. Raises SettingsError; a server that fails is told of."""
+    from antiphon.tools.guard.chosen import guard
     from antiphon.tools.mcp.servers import McpServers, find_config
 
     settings = given.settings.mcp
-    servers = await stack.enter_async_context(McpServers(find_config(settings), settings))
+    servers = await stack.enter_async_context(
+        McpServers(find_config(settings), settings, guard=guard(given.settings.guard))
+    )
     tools = await servers.tools(taken=[tool.name for tool in others])
     for name, why in servers.problems.items():
         view.note(f"the MCP server {name} cannot be used: {why}")
@@ -208,14 +189,18 @@ async def _mcp_tools(
     return tools
 
 
-async def _tools(given: Given, place: Path, model: AgentModel, view: RunView) -> Sequence[Tool]:
+async def _tools(
+    given: Given, place: Path, model: AgentModel, view: RunView, saved: Saved | None
+) -> Sequence[Tool]:
     """The tools that are wanted, if the model can call them. Raises CommandLineError."""
     wanted = given.tools
     if not model.tiny:
         if wanted is None:
-            wanted = usual_tools(workspace=given.workspace is not None)
+            named = given.workspace is not None
+            wanted = usual_tools(workspace=named, settings=given.settings)
+        shown = () if saved is None else saved.shown
         try:
-            made = await make_tools(wanted, place)
+            made = await make_tools(wanted, place, given.settings, shown=shown)
         except SettingsError as error:
             raise CommandLineError(str(error)) from error
         for name, reason in made.missing.items():

@@ -36,7 +36,7 @@ class OpenItem(ABC):
     Events are JSON without ``sequence_number`` and the closing brace, which the stream adds.
     """
 
-    __slots__ = ("_encoded", "_encoded_text", "after", "before", "id", "index", "texts")
+    __slots__ = ("_encoded", "_encoded_text", "after", "before", "id", "index", "texts", "told")
 
     def __init__(self, id: str, index: int) -> None:
         self.id: Final = id
@@ -46,6 +46,8 @@ class OpenItem(ABC):
         """What goes before the text of a delta; nothing if there are none."""
         self.after = b',"sequence_number":'
         """What goes between it and the sequence number."""
+        self.told = False
+        """Whether the stream has it."""
         self._encoded_text = ""
         self._encoded = msgspec.Raw(b'""')
 
@@ -101,7 +103,7 @@ class OpenItem(ABC):
 class MessageOutput(OpenItem):
     """Text for the user."""
 
-    __slots__ = ("_logprobs", "_phase", "_with_logprobs")
+    __slots__ = ("_logprobs", "_phase", "_with_logprobs", "annotations")
 
     def __init__(
         self,
@@ -115,6 +117,7 @@ class MessageOutput(OpenItem):
         self._phase = phase
         self._with_logprobs = logprobs
         self._logprobs: list[dict[str, Any]] = []
+        self.annotations: Final[list[Any]] = []
         self._deltas("response.output_text.delta")
         self.after = b',"logprobs":[],"sequence_number":'
 
@@ -129,7 +132,7 @@ class MessageOutput(OpenItem):
         return {
             "type": "output_text",
             "text": self.json,
-            "annotations": [],
+            "annotations": self.annotations,
             "logprobs": self._logprobs,
         }
 
