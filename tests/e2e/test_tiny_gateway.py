@@ -303,7 +303,7 @@ def processing(url: str) -> int:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_frees_its_slot_within_a_second(
+def test_a_client_that_goes_frees_its_slot_long_before_the_end(
     llama_server: str, tmp_path: Path, stream: bool
 ) -> None:
     body = {
@@ -337,5 +337,5 @@ def test_a_client_that_goes_frees_its_slot_within_a_second(
             assert time.monotonic() < deadline
         connection.close()
         gone = time.monotonic()
-        while processing(llama_server):
-            assert time.monotonic() < gone + 1.0
+        while processing(llama_server):  # It would go on for half a minute.
+            assert time.monotonic() < gone + 5.0

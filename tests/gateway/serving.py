@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -34,6 +35,8 @@ from antiphon.vocab.tokenizer import default_tokenizer
 
 WAIT = 20.0
 """Seconds that anything may take before a test fails."""
+TURNS = 20
+"""Turns of its loop within which a server is done with a request that it has answered."""
 
 
 def final(text: str) -> list[int]:
@@ -250,6 +253,21 @@ class Running(ABC):
         this = asyncio.current_task()
         self._left = [repr(task) for task in asyncio.all_tasks() if task is not this]
 
+    def turn(self) -> None:
+        """Let the server do what it does when an answer is out: count, log, settle accounts."""
+        done = threading.Event()
+
+        def turn(left: int) -> None:
+            if left:
+                self.loop.call_soon(turn, left - 1)
+            else:
+                done.set()
+
+        with contextlib.suppress(RuntimeError):  # It has ended.
+            self.loop.call_soon_threadsafe(turn, TURNS)
+            while not done.wait(0.05) and self._thread.is_alive():
+                pass
+
     @property
     def port(self) -> int:
         port: int = self._listener.getsockname()[1]
@@ -308,9 +326,11 @@ class Gateway(Running):
             connection.request(method, path, body, {**given, **(headers or {})})
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read())
+            answer = Answer(response.status, names, response.read())
         finally:
             connection.close()
+        self.turn()
+        return answer
 
     def chat(self, text: Any = "Hi", **parameters: Any) -> Answer:
         messages = [{"role": "user", "content": text}]

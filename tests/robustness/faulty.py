@@ -29,7 +29,7 @@ KINDS: dict[str, Callable[..., FakeEngine]] = {
     "ollama": FakeOllama,
     "openai": FakeOpenai,
 }
-IDLE_SECONDS = 0.3
+IDLE_SECONDS = 0.6
 """Silence of an engine that ends a turn."""
 
 
