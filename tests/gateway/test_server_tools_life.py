@@ -29,7 +29,8 @@ from tests.gateway.tooling import (
 
 from antiphon.api.responses.mend import Mended
 from antiphon.gateway.servertools import containers as module
-from antiphon.gateway.servertools.containers import Containers, find_file
+from antiphon.gateway.servertools.containers import Containers
+from antiphon.gateway.servertools.files import find_file
 from antiphon.settings.tools import BrowserSettings, PythonSettings, ServerToolSettings
 from antiphon.store.memory import MemoryStore
 from antiphon.tools.protocol import Emit, ToolFile

@@ -22,7 +22,7 @@ from antiphon.gateway.context import RequestContext
 from antiphon.gateway.servertools.kinds import kinds_of
 from antiphon.gateway.servertools.protocol import Asked, NamedTool, ServerTool, ToolKind
 from antiphon.gateway.servertools.runner import ToolTurns, Turns
-from antiphon.gateway.servertools.web import Sessions
+from antiphon.gateway.servertools.sessions import Sessions
 from antiphon.settings.model import Settings
 from antiphon.settings.tools import ServerToolSettings
 from antiphon.store.protocol import StateStore
