@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -56,9 +57,17 @@ class Generation:
         self.users = 0
         self.retired = False
 
+    async def left(self) -> None:
+        """One that used it is done. What was retired goes with the last."""
+        self.users -= 1
+        if self.retired and not self.users:
+            await asyncio.shield(self.aclose())
+
     async def aclose(self) -> None:
-        for kind in self.kinds.values():
-            await kind.aclose()
+        """End what the kinds hold."""
+        async with AsyncExitStack() as stack:
+            for kind in self.kinds.values():
+                stack.push_async_callback(kind.aclose)
 
 
 class RequestTools:
@@ -101,19 +110,13 @@ class RequestTools:
             report=self._report,
         )
         generation.users += 1
-        running = turns.run(request, observer=observer)
-        try:
-            async for batch in running:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(generation.left)
+            for tool in self._tools:
+                stack.push_async_callback(tool.aclose)
+            running = turns.run(request, observer=observer)
+            async for batch in await stack.enter_async_context(aclosing(running)):
                 yield batch
-        finally:
-            try:
-                await running.aclose()
-                for tool in self._tools:
-                    await tool.aclose()
-            finally:
-                generation.users -= 1
-                if generation.retired and not generation.users:
-                    await asyncio.shield(generation.aclose())
 
 
 def _silent(name: str, ended: str, seconds: float) -> None:
