@@ -10,6 +10,7 @@ import pytest
 from tests.api.responses_grammar import check_events
 from tests.gateway.responding import PATH, WEATHER, calling, checked, checked_events, said
 from tests.gateway.serving import WAIT
+from tests.gateway.test_responses_ordinary import Chat, call, delta
 from tests.gateway.tooling import (
     CODE,
     SEARCH,
@@ -307,3 +308,47 @@ def test_events_of_the_background_are_those_of_a_stream(tmp_path: Path) -> None:
         begun = site.send(gateway, tools=[SEARCH], background=True).json
         events = checked_events(site.kept(gateway, f"{PATH}/{begun['id']}?stream=true"))
     assert types(events[-1]["response"]) == ["web_search_call", "message"]
+
+
+# Ordinary models.
+
+
+class Turns(Chat):
+    """Answers each chat with the next list of chunks."""
+
+    @property
+    def chunks(self) -> list[Any]:
+        turn: list[Any] = self._turns[min(len(self.asked), len(self._turns)) - 1]
+        return turn
+
+    @chunks.setter
+    def chunks(self, turns: list[Any]) -> None:
+        self._turns = turns
+
+
+def test_a_model_that_is_not_gpt_oss_calls_the_same_tools_as_functions(tmp_path: Path) -> None:
+    chat = Turns(
+        (
+            delta(tool_calls=[call(0, "call_a", "browser_search", PURR)]),
+            delta("tool_calls"),
+        ),
+        (
+            delta(tool_calls=[call(0, "call_b", "use_python", '{"code": "1 + 1"}')]),
+            delta("tool_calls"),
+        ),
+        (delta(content="Yes【0†L4】."), delta("stop")),
+    )
+    site = Site(tmp_path, answers("Never."), offered=BOTH)
+    with site.gateway(gpt_oss=False, passthrough=chat) as gateway:
+        events = site.streamed(gateway, tools=[SEARCH, CODE], include=OUTPUTS)
+    response = events[-1]["response"]
+    assert types(response) == ["web_search_call", "code_interpreter_call", "message"]
+    assert response["output"][0]["action"]["query"] == "purr"
+    code = response["output"][1]
+    assert (code["code"], code["outputs"][0]["logs"]) == ("1 + 1", "run 1: 1 + 1")
+    assert said(response).startswith("Yes ([docs.example]")
+    names = [tool["function"]["name"] for tool in chat.asked[0]["tools"]]
+    assert names == ["browser_search", "browser_open", "browser_find", "use_python"]
+    roles = [message["role"] for message in chat.asked[2]["messages"]]
+    assert roles[-4:] == ["assistant", "tool", "assistant", "tool"]
+    assert "Keeping cats" in chat.asked[1]["messages"][-1]["content"]

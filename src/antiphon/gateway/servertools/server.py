@@ -192,7 +192,7 @@ class ServerTools:
         before, self._now = self._now, made
         await self._retire(before)
 
-    async def open(self, named: Sequence[NamedTool], asked: Asked, mode: str) -> RequestTools:
+    async def open(self, named: Sequence[NamedTool], asked: Asked) -> RequestTools:
         """The tools of one request. Raises ApiError for what may not be used, or is wrong."""
         now = self._now
         by_kind: dict[str, list[NamedTool]] = {}
@@ -201,13 +201,6 @@ class ServerTools:
             if now is None or name not in now.kinds:
                 refuse_unoffered(tool, name, None if now is None else now.settings)
                 continue
-            if mode == "standard":
-                raise ApiError(
-                    f"{tool.field}: {tool.type!r} is offered for gpt-oss only, and"
-                    f" {asked.served.name[:80]!r} is served as an ordinary model",
-                    param=tool.field,
-                    code="unsupported_tool",
-                )
             if asked.context.key is None:
                 raise ApiError(
                     f"{tool.field}: {tool.type!r} is run by this server for requests with an"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.responses.items import open_turn
-from antiphon.api.responses.served import ServedTools
+from antiphon.api.responses.served import ServedTools, as_functions
 from antiphon.api.responses.web_search import (
     TYPES,
     SearchOptions,
@@ -125,7 +125,7 @@ class WebSearch:
         self._calls = {tool.name: tool for tool in browser_tools(self._browser)}
         self._text: str | None = None
         line = location_line(options.location)
-        self.tools = ServedTools(
+        tools = ServedTools(
             spaces={BROWSER.name: BROWSER},
             makers={
                 name: partial(
@@ -141,6 +141,7 @@ class WebSearch:
             choices=dict.fromkeys(TYPES, tuple(sorted(_NAMES))),
             sources=self._source,
         )
+        self.tools = as_functions(tools, named[0].where) if asked.functions else tools
 
     async def opening(
         self,
