@@ -92,7 +92,7 @@ def test_exports_resolve_citations_and_a_resumed_session_goes_on_counting(
     assert "They are content [1], it says [1]" in page
     assert f'[1] <a href="{URL}" rel="noreferrer noopener">Keeping cats</a>' in page
     # The model still reads its own marks, and cites what it saw before.
-    rules = [
+    rules: list[dict[str, object]] = [
         {"when": {"step": 0}, "emit": browse("find", pattern="purr", cursor=1)},
         {"when": {"step": 1}, "emit": browse("search", query="purr")},
         {"emit": f"{FINAL}Still【1†L4】.<|return|>"},
@@ -109,7 +109,10 @@ def test_exports_resolve_citations_and_a_resumed_session_goes_on_counting(
 @needs_sandbox
 def test_files_of_python_are_kept_with_the_session_and_shown(antiphon, tmp_path: Path) -> None:
     code = f"<|channel|>analysis to=python code<|message|>{PLOT}<|call|>"
-    rules = [{"when": {"step": 0}, "emit": code}, {"emit": f"{FINAL}42<|return|>"}]
+    rules: list[dict[str, object]] = [
+        {"when": {"step": 0}, "emit": code},
+        {"emit": f"{FINAL}42<|return|>"},
+    ]
     done = antiphon("run", "--save", "--engine", trace(tmp_path, *rules), "6 * 7?")
     assert (done.code, done.out) == (0, "42\n")
     assert "file plot.png (8 bytes)" in done.err
@@ -136,7 +139,7 @@ def test_python_and_calculate_are_there_without_being_asked_for(antiphon) -> Non
 
 
 def test_fetch_asks_and_is_refused_where_nobody_can_be_asked(antiphon, tmp_path: Path) -> None:
-    rules = [
+    rules: list[dict[str, object]] = [
         {"when": {"step": 0}, "emit": call("fetch", url="http://127.0.0.1/")},
         {"emit": f"{FINAL}No.<|return|>"},
     ]

@@ -8,6 +8,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, NamedTuple, Self
@@ -37,6 +38,14 @@ WAIT = 20.0
 """Seconds that anything may take before a test fails."""
 TURNS = 20
 """Turns of its loop within which a server is done with a request that it has answered."""
+
+
+def until(true: Callable[[], object], seconds: float = WAIT) -> None:
+    """Wait for something that another thread brings about."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.002)
 
 
 def final(text: str) -> list[int]:

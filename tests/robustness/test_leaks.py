@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.llama_server import FakeLlamaServer
 from tests.fakes.wire import Faults
-from tests.gateway.serving import Answer
-from tests.robustness.faulty import KINDS, Detected, request, served, until
+from tests.gateway.serving import Answer, until
+from tests.robustness.faulty import KINDS, Detected, request, served
 from tests.robustness.judging import judge_error
 
 from antiphon.engines.breaker import FAILURES

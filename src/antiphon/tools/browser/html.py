@@ -140,7 +140,7 @@ class _Fold:
             return
         begin = _BEGIN.get(tag)
         if begin.__class__ is int:
-            self._append(begin)  # type: ignore[arg-type]
+            self._append(begin)
         elif begin is not None:
             begin(self, tag, attributes)  # type: ignore[operator]
 
@@ -152,7 +152,7 @@ class _Fold:
             return
         finish = _FINISH.get(tag)
         if finish.__class__ is int:
-            self._append(finish)  # type: ignore[arg-type]
+            self._append(finish)
         elif finish is not None:
             finish(self, tag)  # type: ignore[operator]
 
