@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.api.citations import CitationText, UrlCitation, cited
+from antiphon.api.citations import CitationText, CitedFile, UrlCitation, cited, file_citations
 
 PAGES = {
     0: ("https://a.example/one", "One"),
@@ -128,3 +128,22 @@ def test_a_link_inside_json_leaves_it_json():
     text = '{"a": "x【0†L1】"}'
     made = cited(text, lambda cursor, line: ('https://a.example/"\\', "t")).text
     assert json.loads(made) == {"a": "x ([a.example](https://a.example/%22%5C))"}
+
+
+PLOT = CitedFile("cntr_1", "cfile_1", "out/plot.png")
+
+
+def test_a_file_is_cited_over_its_path():
+    text = "See ![it](sandbox:/mnt/data/out/plot.png) here."
+    (note,) = file_citations(text, [PLOT])
+    assert text[note.start_index : note.end_index] == "sandbox:/mnt/data/out/plot.png"
+    assert (note.filename, note.file_id, note.container_id) == ("plot.png", "cfile_1", "cntr_1")
+    text = "It is /mnt/data/out/plot.png now."
+    (note,) = file_citations(text, [PLOT])
+    assert text[note.start_index : note.end_index] == "/mnt/data/out/plot.png"
+
+
+def test_a_file_that_is_not_named_is_cited_behind_the_text_and_the_newest_of_a_name_counts():
+    newer = CitedFile("cntr_1", "cfile_2", "out/plot.png")
+    (note,) = file_citations("Done.", [PLOT, newer])
+    assert (note.start_index, note.end_index, note.file_id) == (5, 5, "cfile_2")

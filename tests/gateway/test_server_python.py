@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from tests.gateway.responding import said
+from tests.gateway.responding import PATH, said
 from tests.gateway.tooling import CODE, Site, answers, runs, thinks, types
+
+from antiphon.vocab.control import START
 
 OUTPUTS = ["code_interpreter_call.outputs"]
 
@@ -79,8 +82,6 @@ def test_what_code_prints_never_becomes_control_tokens(tmp_path: Path) -> None:
         response = here.created(gateway, "Hi", tools=[CODE])
     assert said(response) == "No."
     prompt = list(here.engine.requests[1].prompt)
-    from antiphon.vocab.control import START
-
     assert prompt.count(START) == list(here.engine.requests[0].prompt).count(START) + 2
 
 
@@ -99,3 +100,30 @@ def test_code_that_hangs_ends_with_the_time_for_tools(tmp_path: Path) -> None:
     assert response["output"][0]["status"] == "failed"
     assert said(response) == "Too long."
     assert "time for tools is used up" in here.engine.text(1)
+
+
+def test_code_ends_with_the_client_that_waits_for_it(tmp_path: Path) -> None:
+    here = site(
+        tmp_path,
+        runs("x = 1"),
+        answers("Set."),
+        runs("import time; time.sleep(600)"),
+        runs("x"),
+        answers("One."),
+    )
+    with here.gateway() as gateway:
+        first = here.created(gateway, tools=[CODE])
+        container = first["output"][0]["container_id"]
+        tool = {"type": "code_interpreter", "container": container}
+        body = {"model": "m", "input": "Hi", "tools": [tool], "stream": True}
+        client = gateway.connect()
+        headers = {"content-type": "application/json", **here.bearer}
+        client.request("POST", PATH, json.dumps(body), headers)
+        response = client.getresponse()
+        while b"code_interpreter_call.interpreting" not in response.readline():
+            pass
+        response.close()
+        client.close()
+        # Calls of one interpreter wait for one another: it would wait for ten minutes.
+        second = here.created(gateway, tools=[tool], include=OUTPUTS)
+    assert second["output"][0]["outputs"] == [{"type": "logs", "logs": "1"}]

@@ -183,14 +183,6 @@ def test_without_an_api_key_no_tool_is_run(tmp_path: Path) -> None:
     assert "antiphon keys add" in got.error["message"]
 
 
-def test_an_ordinary_model_gets_a_clear_refusal(tmp_path: Path) -> None:
-    site = Site(tmp_path, answers("Hello."))
-    through = object()
-    with site.gateway(gpt_oss=False, passthrough=through) as gateway:
-        got = site.send(gateway, tools=[SEARCH])
-    assert (got.status, got.error["code"]) == (400, "unsupported_tool")
-
-
 # Bounds.
 
 

@@ -29,9 +29,14 @@ from tests.gateway.tooling import (
 
 from antiphon.api.responses.mend import Mended
 from antiphon.gateway.servertools import containers as module
-from antiphon.gateway.servertools.containers import Containers, find_file
+from antiphon.gateway.servertools import sessions as sessions_module
+from antiphon.gateway.servertools.containers import Containers
+from antiphon.gateway.servertools.files import find_file
+from antiphon.gateway.servertools.sessions import Sessions
 from antiphon.settings.tools import BrowserSettings, PythonSettings, ServerToolSettings
 from antiphon.store.memory import MemoryStore
+from antiphon.tools.browser.page import make_page
+from antiphon.tools.browser.session import BrowserSession
 from antiphon.tools.protocol import Emit, ToolFile
 from antiphon.tools.python.interpreter import Ran
 from antiphon.vocab.control import CHANNEL, END, MESSAGE, START
@@ -314,3 +319,20 @@ def test_files_of_a_container_are_bounded_and_another_keys_are_not_there(
         await here.aclose()
 
     asyncio.run(main())
+
+
+def test_browsers_are_kept_for_a_while_and_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    kept = Sessions(clock.monotonic)
+    one, two = BrowserSession(), BrowserSession()
+    one.add(make_page("https://a.example/", "A", "a" * 1000))
+    kept.put("k", "one", one)
+    kept.put("k", "two", two)
+    assert kept.find("k", "one") is one
+    assert kept.find("other", "one") is None
+    monkeypatch.setattr(sessions_module, "MAX_BYTES", one.size - 1)
+    kept.put("k", "two", two)
+    assert kept.find("k", "one") is None
+    assert kept.find("k", "two") is two
+    clock.time += sessions_module.SECONDS + 1
+    assert kept.find("k", "two") is None

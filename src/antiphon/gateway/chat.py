@@ -233,7 +233,7 @@ async def chat_tools(
     if not named:
         return NO_TOOLS
     asked = Asked(context=context, served=served, given=given_text(body))
-    return await services.tools.open(named, asked, context.mode or "")
+    return await services.tools.open(named, asked)
 
 
 def prompt_policy(settings: Settings, served: Served, context: RequestContext) -> PromptPolicy:

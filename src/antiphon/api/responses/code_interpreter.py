@@ -13,6 +13,7 @@ from antiphon.errors import MessageError
 
 __all__ = [
     "TYPES",
+    "CodeFunctionItem",
     "CodeInterpreterItem",
     "ContainerOptions",
     "container_file_body",
@@ -129,3 +130,31 @@ class CodeInterpreterItem(ServedItem):
                 url = content_path(file["container_id"], file["file_id"])
                 made.append({"type": "image", "url": url})
         return made
+
+
+class CodeFunctionItem(CodeInterpreterItem):
+    """The same for a model that calls a function with the code as its argument: it is known when
+    the arguments are whole.
+    """
+
+    early: ClassVar[bool] = False
+
+    __slots__ = ("_code",)
+
+    def __init__(self, number: str, index: int, *, container: str, outputs: bool) -> None:
+        super().__init__(number, index, container=container, outputs=outputs)
+        self.before = b""
+        self._code = ""
+
+    def whole(self, text: str, arguments: Mapping[str, Any]) -> None:
+        super().whole("", arguments)
+        code = arguments.get("code")
+        self._code = code if isinstance(code, str) else ""
+
+    def written(self) -> list[bytes]:
+        self.texts[:] = [self._code]
+        deltas = []
+        if self._code:
+            delta = "response.code_interpreter_call_code.delta"
+            deltas.append(self.event(delta, content=False, delta=self.json))
+        return deltas + super().written()

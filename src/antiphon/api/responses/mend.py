@@ -37,6 +37,8 @@ class Mended:
         self._text: list[str] = []
         self._logprobs: list[Any] = []
         self._annotations: list[Any] = []
+        self._begun = False
+        """Whether a call of the server's tools said that it began."""
 
     def feed(self, events: Iterable[bytes]) -> None:
         """More of them."""
@@ -48,7 +50,7 @@ class Mended:
                 self._item, self._index = event["item"], event["output_index"]
                 self._part, self._kind, self._text, self._logprobs = None, "", [], []
                 self._said = self._closed = False
-                self._annotations = []
+                self._annotations, self._begun = [], False
             elif kind == "response.output_item.done":
                 self.output.append(event["item"])
                 self._item = None
@@ -58,6 +60,8 @@ class Mended:
                 self._closed = True
             elif kind.startswith(_SUMMARY):
                 pass
+            elif kind.endswith(".in_progress"):
+                self._begun = True
             elif kind == _ANNOTATION:
                 self._annotations.append(event["annotation"])
             elif kind.endswith(_DELTA):
@@ -110,6 +114,8 @@ class Mended:
         text = "".join(self._text)
         if item["type"] == "code_interpreter_call":
             item["code"] = text
+            if not self._begun:
+                self._add(events, f"response.{item['type']}.in_progress", head)
             if not self._said:
                 done = "response.code_interpreter_call_code.done"
                 self._add(events, done, {**head, "code": text})

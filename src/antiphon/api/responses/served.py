@@ -25,11 +25,26 @@ from antiphon.api.responses.output_item import ItemStatus, OpenItem
 from antiphon.api.responses.seen import Seen, with_seen
 from antiphon.api.toolset import Offered
 from antiphon.api.turn import CallRan
-from antiphon.model.tools import ToolNamespace
+from antiphon.model.tools import Tool, ToolNamespace
 
-__all__ = ["NO_SERVED_TOOLS", "ItemMaker", "ServedFunction", "ServedItem", "ServedTools", "merged"]
+__all__ = [
+    "NO_SERVED_TOOLS",
+    "ItemMaker",
+    "ServedFunction",
+    "ServedItem",
+    "ServedTools",
+    "as_functions",
+    "merged",
+]
 
 _ENCODE: Final = msgspec.json.Encoder().encode
+_CODE: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"code": {"type": "string"}},
+    "required": ["code"],
+    "additionalProperties": False,
+}
+"""The arguments of what takes code, as a function."""
 
 
 class ServedItem(OpenItem):
@@ -68,6 +83,11 @@ class ServedItem(OpenItem):
     @abstractmethod
     def type(self) -> str:
         """The type of the item."""
+
+    def whole(self, text: str, arguments: Mapping[str, Any]) -> None:
+        """The model has written the call."""
+        self.texts[:] = [text]
+        self.arguments = arguments
 
     def written(self) -> list[bytes]:
         """The events once the call is whole, before it is made; after `opening`."""
@@ -160,6 +180,26 @@ def _nothing(cursor: int, line: int) -> None:
 
 
 NO_SERVED_TOOLS: Final = ServedTools()
+
+
+def as_functions(tools: ServedTools, where: str) -> ServedTools:
+    """The same for a model that knows functions only: ``browser.search`` and ``python`` are
+    functions of that name then. ``where`` is the path of what asked for them.
+    """
+    functions, lines = list(tools.functions), list(tools.instructions)
+    for space in tools.spaces.values():
+        given = [(f"{space.name}.{tool.name}", tool) for tool in space.tools]
+        if given and space.description:
+            lines.append(space.description)
+        for name, tool in given or [(space.name, Tool(space.name, space.description or "", _CODE))]:
+            offered = Offered(
+                name=name, where=where, description=tool.description, parameters=tool.parameters
+            )
+            functions.append(ServedFunction(offered=offered, maker=tools.makers[name]))
+    makers = {key: maker for key, maker in tools.makers.items() if ":" in key}
+    return msgspec.structs.replace(
+        tools, spaces={}, makers=makers, functions=functions, instructions=lines
+    )
 
 
 def merged(parts: Sequence[ServedTools]) -> ServedTools:

@@ -323,9 +323,8 @@ class ResponseStream:
         if not isinstance(item, ServedItem):
             self._close(out, "completed")
             return
-        item.texts[:] = [event.text]
-        if event.arguments is not None:
-            item.arguments = event.arguments.value or {}
+        read = None if event.arguments is None else event.arguments.value
+        item.whole(event.text, read or {})
         if not item.early:
             self._show(item, out)
         for each in item.written():

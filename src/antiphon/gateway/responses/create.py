@@ -225,8 +225,9 @@ async def request_tools(
         previous=items[: len(items) - len(own)],
         own=own,
         origin=number,
+        functions=context.mode == "standard",
     )
-    return await services.tools.open(named, asked, context.mode or "")
+    return await services.tools.open(named, asked)
 
 
 async def send_followed(

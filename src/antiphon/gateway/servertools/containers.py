@@ -10,33 +10,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
+from antiphon.gateway.servertools.files import KeptFile, keep_file
 from antiphon.settings.tools import PythonSettings
 from antiphon.store.protocol import StateStore
 from antiphon.tools.protocol import ToolFile
 from antiphon.tools.python.chosen import interpreter
 from antiphon.tools.python.tool import PythonTool
 
-__all__ = ["Container", "Containers", "KeptFile", "find_file"]
+__all__ = ["Container", "Containers"]
 
-SPACE: Final = "container_files"
-"""The state store's space for files that code made."""
 MAX_FILES: Final = 200
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """So many files, and so many bytes of them together, are kept of one container."""
 MAX_NAME_CHARS: Final = 255
-
-
-class KeptFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file that code made, as it is kept."""
-
-    name: str
-    """Its path below /mnt/data."""
-    media_type: str
-    data: bytes
-    created: int
-    """Seconds since the epoch."""
 
 
 class Container:
@@ -130,11 +116,13 @@ class Containers:
         container.bytes += size
         id_ = f"cfile_{self._new_id()}"
         kept = KeptFile(file.name[-MAX_NAME_CHARS:], file.media_type, file.data, self._now())
-        await self._store.put(
-            SPACE,
-            _key(container.tenant, container.id, id_),
-            msgspec.msgpack.encode(kept),
-            ttl=self._settings.idle_seconds,
+        await keep_file(
+            self._store,
+            container.tenant,
+            container.id,
+            id_,
+            kept,
+            seconds=self._settings.idle_seconds,
         )
         return id_
 
@@ -180,13 +168,3 @@ class Containers:
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
         self._schedule()
-
-
-async def find_file(store: StateStore, tenant: str, container: str, file: str) -> KeptFile | None:
-    """A file that code of this tenant made, as long as it is kept. Raises StoreError."""
-    data = await store.get(SPACE, _key(tenant, container, file))
-    return None if data is None else msgspec.msgpack.decode(data, type=KeptFile)
-
-
-def _key(tenant: str, container: str, file: str) -> str:
-    return f"{tenant}:{container}:{file}"

@@ -13,11 +13,12 @@ from antiphon.api.citations import CitedFile
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.responses.code_interpreter import (
     TYPES,
+    CodeFunctionItem,
     CodeInterpreterItem,
     read_container,
 )
 from antiphon.api.responses.items import PlacedItem
-from antiphon.api.responses.served import ServedTools
+from antiphon.api.responses.served import ServedTools, as_functions
 from antiphon.api.responses.wire import OtherItem
 from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.errors import MessageError, StoreError
@@ -117,11 +118,12 @@ class CodeInterpreter:
         self._files: list[CitedFile] = []
         described = (PYTHON.description or "").replace(_INTERNET, containers.notes)
         described = described.replace(_TRAINED, f"{settings.seconds:.1f} seconds")
-        self.tools = ServedTools(
+        item = CodeFunctionItem if asked.functions else CodeInterpreterItem
+        tools = ServedTools(
             spaces={PYTHON.name: msgspec.structs.replace(PYTHON, description=described)},
             makers={
                 PYTHON.name: partial(
-                    CodeInterpreterItem,
+                    item,
                     container=id,
                     outputs="code_interpreter_call.outputs" in asked.include,
                 )
@@ -130,6 +132,7 @@ class CodeInterpreter:
             choices={"code_interpreter": (PYTHON.name,)},
             files=lambda: self._files,
         )
+        self.tools = as_functions(tools, named[0].where) if asked.functions else tools
 
     async def opening(
         self,

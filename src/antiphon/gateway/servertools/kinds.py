@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from antiphon.gateway.servertools.protocol import ToolKind
-from antiphon.gateway.servertools.web import Sessions
+from antiphon.gateway.servertools.sessions import Sessions
 from antiphon.settings.model import Settings
 from antiphon.store.protocol import StateStore
 from antiphon.store.sealing import Sealer

@@ -58,6 +58,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The request's own items."""
     origin: str = ""
     """The number in the ids of the response and of its items; empty in Chat Completions."""
+    functions: bool = False
+    """Whether the model knows functions only, and none of gpt-oss's built-ins."""
     given: str = ""
     """What others than the model said in a chat, as JSON; it has no items."""
 

@@ -12,7 +12,7 @@ from antiphon.api.responses.code_interpreter import container_file_body
 from antiphon.gateway.context import context_of
 from antiphon.gateway.errors import send_json
 from antiphon.gateway.responses.kept import not_found
-from antiphon.gateway.servertools.containers import KeptFile, find_file
+from antiphon.gateway.servertools.files import KeptFile, find_file
 from antiphon.gateway.services import Services
 
 __all__ = ["container_routes"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -22,7 +23,7 @@ from antiphon.gateway.context import RequestContext
 from antiphon.gateway.servertools.kinds import kinds_of
 from antiphon.gateway.servertools.protocol import Asked, NamedTool, ServerTool, ToolKind
 from antiphon.gateway.servertools.runner import ToolTurns, Turns
-from antiphon.gateway.servertools.web import Sessions
+from antiphon.gateway.servertools.sessions import Sessions
 from antiphon.settings.model import Settings
 from antiphon.settings.tools import ServerToolSettings
 from antiphon.store.protocol import StateStore
@@ -56,9 +57,17 @@ class Generation:
         self.users = 0
         self.retired = False
 
+    async def left(self) -> None:
+        """One that used it is done. What was retired goes with the last."""
+        self.users -= 1
+        if self.retired and not self.users:
+            await asyncio.shield(self.aclose())
+
     async def aclose(self) -> None:
-        for kind in self.kinds.values():
-            await kind.aclose()
+        """End what the kinds hold."""
+        async with AsyncExitStack() as stack:
+            for kind in self.kinds.values():
+                stack.push_async_callback(kind.aclose)
 
 
 class RequestTools:
@@ -101,19 +110,13 @@ class RequestTools:
             report=self._report,
         )
         generation.users += 1
-        running = turns.run(request, observer=observer)
-        try:
-            async for batch in running:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(generation.left)
+            for tool in self._tools:
+                stack.push_async_callback(tool.aclose)
+            running = turns.run(request, observer=observer)
+            async for batch in await stack.enter_async_context(aclosing(running)):
                 yield batch
-        finally:
-            try:
-                await running.aclose()
-                for tool in self._tools:
-                    await tool.aclose()
-            finally:
-                generation.users -= 1
-                if generation.retired and not generation.users:
-                    await asyncio.shield(generation.aclose())
 
 
 def _silent(name: str, ended: str, seconds: float) -> None:
@@ -189,7 +192,7 @@ class ServerTools:
         before, self._now = self._now, made
         await self._retire(before)
 
-    async def open(self, named: Sequence[NamedTool], asked: Asked, mode: str) -> RequestTools:
+    async def open(self, named: Sequence[NamedTool], asked: Asked) -> RequestTools:
         """The tools of one request. Raises ApiError for what may not be used, or is wrong."""
         now = self._now
         by_kind: dict[str, list[NamedTool]] = {}
@@ -198,13 +201,6 @@ class ServerTools:
             if now is None or name not in now.kinds:
                 refuse_unoffered(tool, name, None if now is None else now.settings)
                 continue
-            if mode == "standard":
-                raise ApiError(
-                    f"{tool.field}: {tool.type!r} is offered for gpt-oss only, and"
-                    f" {asked.served.name[:80]!r} is served as an ordinary model",
-                    param=tool.field,
-                    code="unsupported_tool",
-                )
             if asked.context.key is None:
                 raise ApiError(
                     f"{tool.field}: {tool.type!r} is run by this server for requests with an"

@@ -6,15 +6,14 @@ meaning; a new turn begins with a new one.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.responses.items import open_turn
-from antiphon.api.responses.served import ServedTools
+from antiphon.api.responses.served import ServedTools, as_functions
 from antiphon.api.responses.web_search import (
     TYPES,
     SearchOptions,
@@ -26,6 +25,7 @@ from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.errors import MessageError
 from antiphon.gateway.servertools.history import given_text, origin_of
 from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
+from antiphon.gateway.servertools.sessions import Sessions
 from antiphon.model.message import Message
 from antiphon.model.tools import BROWSER
 from antiphon.tools.browser.backend import SearchBackend, SearchResult
@@ -34,10 +34,8 @@ from antiphon.tools.browser.session import BrowserError, BrowserSession
 from antiphon.tools.browser.tool import Browser, browser_tools
 from antiphon.tools.guard import Fetched, Guard, GuardError
 
-__all__ = ["Sessions", "WebSearchKind"]
+__all__ = ["WebSearchKind"]
 
-MAX_SESSIONS: Final = 256
-SESSION_SECONDS: Final = 3600.0
 MAX_SESSION_BYTES: Final = 8 * 1024 * 1024
 """Of one response's pages; an agent's own browser keeps more."""
 _NAMES: Final = frozenset(f"{BROWSER.name}.{tool.name}" for tool in BROWSER.tools)
@@ -46,28 +44,6 @@ _UNKNOWN_URL: Final = (
     "The URL was not opened: only links of pages that were shown, and URLs that the user gave, can"
     " be opened. Search for the page instead."
 )
-
-
-class Sessions:
-    """Browsers of responses that may be gone on from, by tenant and response."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._kept: OrderedDict[tuple[str, str], tuple[float, BrowserSession]] = OrderedDict()
-
-    def put(self, tenant: str, origin: str, session: BrowserSession) -> None:
-        """Keep it for the next response."""
-        self._kept.pop((tenant, origin), None)
-        self._kept[tenant, origin] = (self._clock() + SESSION_SECONDS, session)
-        while self._kept and (
-            len(self._kept) > MAX_SESSIONS or next(iter(self._kept.values()))[0] < self._clock()
-        ):
-            self._kept.popitem(last=False)
-
-    def take(self, tenant: str, origin: str) -> BrowserSession | None:
-        """The one of a response. Responses that branch off it share it one after the other."""
-        until, session = self._kept.get((tenant, origin), (0.0, None))
-        return session if until >= self._clock() else None
 
 
 class WebSearchKind:
@@ -138,7 +114,7 @@ class WebSearch:
         for placed in turn:
             if placed.type == "web_search_call":
                 cursors += 1
-                known = sessions.take(asked.context.tenant, origin_of(placed.read.id))
+                known = sessions.find(asked.context.tenant, origin_of(placed.read.id))
                 session = known or session
         self._session = session or BrowserSession(max_bytes=MAX_SESSION_BYTES, first=cursors)
         filtered = _Filtered(backend, options) if options.allowed or options.blocked else backend
@@ -149,7 +125,7 @@ class WebSearch:
         self._calls = {tool.name: tool for tool in browser_tools(self._browser)}
         self._text: str | None = None
         line = location_line(options.location)
-        self.tools = ServedTools(
+        tools = ServedTools(
             spaces={BROWSER.name: BROWSER},
             makers={
                 name: partial(
@@ -165,6 +141,7 @@ class WebSearch:
             choices=dict.fromkeys(TYPES, tuple(sorted(_NAMES))),
             sources=self._source,
         )
+        self.tools = as_functions(tools, named[0].where) if asked.functions else tools
 
     async def opening(
         self,

@@ -35,6 +35,11 @@ class BrowserSession:
         self._next = first
 
     @property
+    def size(self) -> int:
+        """About how many bytes its pages take."""
+        return self._size
+
+    @property
     def next_cursor(self) -> int:
         """The cursor of the page that is added next."""
         return self._next

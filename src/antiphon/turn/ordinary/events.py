@@ -176,7 +176,8 @@ class ChatFolder:
             self._input = InputStream() if custom else None
             name = self._request.names.client(self._recipient)
             call_id = call.id or f"call_{self._new_id()}"
-            out.append(PartStart(PartKind.CALL, call_id, name, custom))
+            served = self._recipient if self._recipient in self._request.served else None
+            out.append(PartStart(PartKind.CALL, call_id, name, custom, served))
         given = function.arguments
         if isinstance(given, dict):
             given = msgspec.json.encode(given).decode()
