@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime as dt
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -26,39 +24,18 @@ import time
 import urllib.request
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from gateway_child import Child, cpu_seconds, rss_bytes
 from gateway_client import CHAT, Answer, chat_body, open_streams, percentile, request
 from gateway_tiny import tiny_rows
 from gateway_upstream import MODEL
-from report import machine
-from results import RESULTS, replace_part
+from rows import Row, conclude, options_of, parser_for, row
 
 HERE = Path(__file__).parent
 GATEWAY_CORE, LOAD_CORE = 0, 1
 CONTROL_TOKENS = 30
 """Upstream tokens that are headers and stops, and no client's text."""
-
-
-@dataclass
-class Row:
-    """One line of the table."""
-
-    work: str
-    target: str
-    measured: str
-    other: str
-    verdict: str = ""
-
-
-def row(work: str, target: str, measured: str, other: str = "", *, ok: bool | None = None) -> Row:
-    verdict = "" if ok is None else "ok" if ok else "short"
-    made = Row(work, target, measured, other, verdict)
-    print(f"  {verdict or '-':6} {work}: {measured} ({target or 'no target'}) {other}", flush=True)
-    return made
 
 
 class Stage:
@@ -373,60 +350,33 @@ def main() -> int:
                     rows += part(stage, options)
         if options.only in ("", "tiny"):
             rows += [row(*r[:4], ok=r[4]) for r in tiny_rows(stage.folder, quick=options.quick)]
-    short = [r for r in rows if r.verdict == "short"]
-    print(f"\n{len(rows) - len(short)} fine, {len(short)} short; {time.monotonic() - begin:.0f} s")
-    if options.write:
-        _write(rows, options, time.monotonic() - begin)
+    conclude(
+        rows,
+        options,
+        time.monotonic() - begin,
+        heading="# The gateway",
+        script=f"gateway.py --minutes {options.minutes:g}",
+        packages=("antiphon", "uvicorn", "starlette", "aiohttp"),
+        others=["LiteLLM 1.106.2"] if options.litellm else [],
+        method=METHOD,
+    )
     return 0
 
 
-def _write(rows: Sequence[Row], options: argparse.Namespace, seconds: float) -> None:
-    lines = [
-        (
-            f"Written by `python benchmarks/gateway.py --write --minutes {options.minutes:g}`"
-            f" on {options.date} in {seconds / 60:.0f} minutes; do not edit."
-        ),
-        "",
-        f"Machine: {machine()}.  ",
-        f"Versions: antiphon {version('antiphon')}, uvicorn {version('uvicorn')},"
-        f" starlette {version('starlette')}, aiohttp {version('aiohttp')}, Linux"
-        f" {platform.release()}" + (", LiteLLM 1.106.2." if options.litellm else "."),
-        "",
-        (
-            "Upstream: a wire fake of llama.cpp's server, one event a token, which shares core 1"
-            " with the load; the gateway has core 0. CPU is the gateway's process, kernel time"
-            " included, for each upstream token. Every token arrives as an event of its own. The"
-            " physical limit of a stream of single events is two system calls a token, one to read"
-            " it and one to write it: about 10 µs here when none are joined."
-        ),
-        "",
-        "| Work | Target | Measured |  |  |",
-        "| --- | --- | --- | --- | --- |",
-        *[
-            f"| {r.work} | {r.target} | {r.measured} | {r.other} |"
-            f" {r.verdict.upper() if r.verdict == 'short' else r.verdict} |"
-            for r in rows
-        ],
-    ]
-    replace_part("# The gateway", lines)
+METHOD = """\
+Upstream: a wire fake of llama.cpp's server, one event a token, which shares core 1 with the load; \
+the gateway has core 0. CPU is the gateway's process, kernel time included, for each upstream \
+token. Every token arrives as an event of its own. The physical limit of a stream of single events \
+is two system calls a token, one to read it and one to write it: about 10 µs here when none are \
+joined."""
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n", 1)[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_for(__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of sustained load (10)")
     parser.add_argument("--only", default="", choices=["burst", "paced", "sustained", "tiny"])
-    parser.add_argument("--quick", action="store_true", help="small and inexact")
     parser.add_argument("--litellm", metavar="FILE", help="LiteLLM's command")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
-    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    parser.add_argument("--date", default=today, help="the date to write (today)")
-    options = parser.parse_args()
-    if options.write and (options.only or options.quick):
-        parser.error("--write needs every row, measured properly: no --only, no --quick")
-    return options
+    return options_of(parser)
 
 
 if __name__ == "__main__":

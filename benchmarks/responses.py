@@ -13,27 +13,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime as dt
 import json
 import os
-import platform
 import random
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import uvloop
-from gateway import GATEWAY_CORE, LOAD_CORE, Row, Stage, burst, check, row
+from gateway import GATEWAY_CORE, LOAD_CORE, Stage, burst, check
 from gateway_client import RESPONSES, chat_body, percentile, request, response_body
-from report import machine
 from responses_chain import chained, copied
-from results import RESULTS, replace_part
+from rows import Row, conclude, options_of, parser_for, row
 from store import in_ms, median, opened, response, timed
 
 BURST_TOKENS = 2_000
@@ -345,10 +341,16 @@ def main() -> int:
             for name, part in PARTS.items():
                 if options.only in ("", name):
                     rows += part(stage, options)
-    short = [r for r in rows if r.verdict == "short"]
-    print(f"\n{len(rows) - len(short)} fine, {len(short)} short; {time.monotonic() - begin:.0f} s")
-    if options.write:
-        _write(rows, options.date, time.monotonic() - begin)
+    conclude(
+        rows,
+        options,
+        time.monotonic() - begin,
+        heading="# The Responses API",
+        script="responses.py",
+        packages=("antiphon", "uvicorn", "aiohttp"),
+        others=[f"SQLite {sqlite3.sqlite_version}"],
+        method=METHOD,
+    )
     return 0
 
 
@@ -362,48 +364,11 @@ chain is measured without sockets, up to the call of a fake engine, with instruc
 tools; each turn is about 220 tokens."""
 
 
-def _write(rows: Sequence[Row], date: str, seconds: float) -> None:
-    lines = [
-        (
-            f"Written by `python benchmarks/responses.py --write` on {date} in"
-            f" {seconds / 60:.0f} minutes; do not edit."
-        ),
-        "",
-        f"Machine: {machine()}.  ",
-        (
-            f"Versions: antiphon {version('antiphon')}, uvicorn {version('uvicorn')},"
-            f" aiohttp {version('aiohttp')}, SQLite {sqlite3.sqlite_version},"
-            f" Linux {platform.release()}."
-        ),
-        "",
-        METHOD,
-        "",
-        "| Work | Target | Measured |  |  |",
-        "| --- | --- | --- | --- | --- |",
-        *[
-            f"| {r.work} | {r.target} | {r.measured} | {r.other} |"
-            f" {r.verdict.upper() if r.verdict == 'short' else r.verdict} |"
-            for r in rows
-        ],
-    ]
-    replace_part("# The Responses API", lines)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n", 1)[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_for(__doc__)
     parser.add_argument("--only", default="", choices=list(PARTS))
-    parser.add_argument("--quick", action="store_true", help="small and inexact")
     parser.add_argument("--folder", type=Path, help="where to make the files")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
-    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    parser.add_argument("--date", default=today, help="the date to write (today)")
-    options = parser.parse_args()
-    if options.write and (options.only or options.quick):
-        parser.error("--write needs every row, measured properly: no --only, no --quick")
-    return options
+    return options_of(parser)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,9 @@ store is a SQLite file, in which each sealed request's nonce is claimed.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import datetime as dt
 import json
 import os
-import platform
 import re
 import statistics
 import sys
@@ -27,17 +24,15 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from importlib.metadata import version
 from pathlib import Path
 
 import httptools
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from gateway import CONTROL_TOKENS, LOAD_CORE, Row, Stage, row
+from gateway import CONTROL_TOKENS, LOAD_CORE, Stage
 from gateway_child import cpu_seconds
 from gateway_client import chat_body
-from report import machine
-from results import RESULTS, replace_part
+from rows import Row, conclude, options_of, parser_for, row
 
 from antiphon.seal import (
     BinaryHttpDecoder,
@@ -269,7 +264,7 @@ def x25519() -> float:
 
 
 def main() -> int:
-    options = _options()
+    options = options_of(parser_for(__doc__))
     os.sched_setaffinity(0, {LOAD_CORE})
     begin, rows = time.monotonic(), list[Row]()
     with tempfile.TemporaryDirectory() as folder:
@@ -282,57 +277,22 @@ def main() -> int:
             config = keys_of(port)
             for part in (first_rows, chunk_rows, large_rows):
                 rows += part(stage, port, config, child.pid, quick=options.quick)
-    short = [r for r in rows if r.verdict == "short"]
-    print(f"\n{len(rows) - len(short)} fine, {len(short)} short; {time.monotonic() - begin:.0f} s")
-    if options.write:
-        _write(rows, options.date, time.monotonic() - begin)
+    conclude(
+        rows,
+        options,
+        time.monotonic() - begin,
+        heading="# Sealed transport",
+        script="seal.py",
+        packages=("antiphon", "pyhpke", "cryptography", "uvicorn"),
+        method=METHOD,
+    )
     return 0
 
 
-def _write(rows: Sequence[Row], date: str, seconds: float) -> None:
-    lines = [
-        (
-            f"Written by `python benchmarks/seal.py --write` on {date} in {seconds / 60:.0f}"
-            " minutes; do not edit."
-        ),
-        "",
-        f"Machine: {machine()}.  ",
-        (
-            f"Versions: antiphon {version('antiphon')}, pyhpke {version('pyhpke')},"
-            f" cryptography {version('cryptography')}, uvicorn {version('uvicorn')},"
-            f" Linux {platform.release()}."
-        ),
-        "",
-        (
-            "Plain and sealed requests in turn through the same gateway, X25519 and AES-128-GCM."
-            " Times are the client's, its own sealing and opening included; CPU is the gateway's."
-            " What is named beside a row is the cryptography alone, which nothing can avoid."
-        ),
-        "",
-        "| Work | Target | Measured |  |  |",
-        "| --- | --- | --- | --- | --- |",
-        *[
-            f"| {r.work} | {r.target} | {r.measured} | {r.other} |"
-            f" {r.verdict.upper() if r.verdict == 'short' else r.verdict} |"
-            for r in rows
-        ],
-    ]
-    replace_part("# Sealed transport", lines)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n", 1)[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="small and inexact")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
-    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    parser.add_argument("--date", default=today, help="the date to write (today)")
-    options = parser.parse_args()
-    if options.write and options.quick:
-        parser.error("--write needs every row, measured properly: no --quick")
-    return options
+METHOD = """\
+Plain and sealed requests in turn through the same gateway, X25519 and AES-128-GCM. Times are the \
+client's, its own sealing and opening included; CPU is the gateway's. What is named beside a row \
+is the cryptography alone, which nothing can avoid."""
 
 
 if __name__ == "__main__":

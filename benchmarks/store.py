@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime as dt
-import platform
 import random
 import sqlite3
 import sys
@@ -21,13 +19,11 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway_client import percentile
-from report import machine
-from results import replace_part
+from rows import Row, conclude, options_of, parser_for, row
 
 from antiphon.settings.model import Settings, StoreSettings
 from antiphon.store.open import Stores, open_stores
@@ -38,20 +34,6 @@ BODY_BYTES = 4_000
 LONG_TOKENS = 20_000
 BATCH = 50
 """Events of a stream that are written together."""
-
-
-class Row(NamedTuple):
-    work: str
-    target: str
-    measured: str
-    other: str = ""
-    verdict: str = ""
-
-
-def row(work: str, target: str, measured: str, other: str = "", *, ok: bool | None = None) -> Row:
-    verdict = "" if ok is None else "ok" if ok else "short"
-    print(f"  {verdict or '-':6} {work}: {measured} ({target or 'no target'}) {other}", flush=True)
-    return Row(work, target, measured, other, verdict)
 
 
 def response(number: int, size: int = BODY_BYTES, **fields: Any) -> Record:
@@ -202,63 +184,28 @@ def main() -> int:
     count = 2_000 if options.quick else 100_000
     with tempfile.TemporaryDirectory(dir=options.folder) as folder, _server() as server:
         rows = asyncio.run(measure_all(Path(folder), count, server))
-    short = [each for each in rows if each.verdict == "short"]
-    seconds = time.monotonic() - begin
-    print(f"\n{len(rows) - len(short)} fine, {len(short)} short; {seconds:.0f} s")
-    if options.write:
-        _write(rows, options.date, seconds)
+    conclude(
+        rows,
+        options,
+        time.monotonic() - begin,
+        heading="# The store",
+        script="store.py",
+        packages=("antiphon", "asyncpg", "cryptography"),
+        others=[f"SQLite {sqlite3.sqlite_version}"],
+        method=METHOD,
+    )
     return 0
 
 
-def _write(rows: Sequence[Row], date: str, seconds: float) -> None:
-    versions = ", ".join(
-        [
-            f"antiphon {version('antiphon')}",
-            f"SQLite {sqlite3.sqlite_version}",
-            *[f"{name} {version(name)}" for name in ("asyncpg", "cryptography")],
-            f"Linux {platform.release()}",
-        ]
-    )
-    method = (
-        "Wall-clock times of one awaited call. Responses have 4 kB and one input item and belong to"
-        " 20 keys. PostgreSQL runs on the same machine, with fsync off as the tests have it."
-    )
-    minutes = f"{seconds / 60:.0f} minutes"
-    replace_part(
-        "# The store",
-        [
-            f"Written by `python benchmarks/store.py --write` on {date} in {minutes}; do not edit.",
-            "",
-            f"Machine: {machine()}.  ",
-            f"Versions: {versions}.",
-            "",
-            method,
-            "",
-            "| Work | Target | Measured |  |  |",
-            "| --- | --- | --- | --- | --- |",
-            *[
-                f"| {r.work} | {r.target} | {r.measured} | {r.other} |"
-                f" {r.verdict.upper() if r.verdict == 'short' else r.verdict} |"
-                for r in rows
-            ],
-        ],
-    )
+METHOD = """\
+Wall-clock times of one awaited call. Responses have 4 kB and one input item and belong to 20 \
+keys. PostgreSQL runs on the same machine, with fsync off as the tests have it."""
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n", 1)[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="small and inexact")
+    parser = parser_for(__doc__)
     parser.add_argument("--folder", type=Path, help="where to make the files")
-    parser.add_argument("--write", action="store_true", help="write RESULTS.md")
-    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    parser.add_argument("--date", default=today, help="the date to write (today)")
-    options = parser.parse_args()
-    if options.write and options.quick:
-        parser.error("--write needs every row, measured properly: no --quick")
-    return options
+    return options_of(parser)
 
 
 if __name__ == "__main__":

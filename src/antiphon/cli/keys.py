@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.keys_seal import seal
+from antiphon.cli.options import key_file_options
 from antiphon.cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
@@ -41,21 +41,7 @@ def keys() -> None:
 keys.add_command(seal)
 
 
-def _file_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Which file of keys is meant."""
-    config = click.option(
-        "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Settings whose keys.file is meant; default: as 'antiphon serve' finds them.",
-    )
-    file = click.option(
-        "--file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="The file of keys itself.",
-    )
-    return config(file(command))
+_file_options = key_file_options("keys.file", "keys")
 
 
 @keys.command()

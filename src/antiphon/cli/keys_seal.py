@@ -6,13 +6,13 @@ import datetime as dt
 import os
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from antiphon.cli.errors import CommandLineError
+from antiphon.cli.options import key_file_options
 from antiphon.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -42,20 +42,7 @@ def seal() -> None:
     """
 
 
-def _file_options(command: Callable[..., None]) -> Callable[..., None]:
-    config = click.option(
-        "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Settings whose seal.keys_file is meant; default: as 'antiphon serve' finds them.",
-    )
-    file = click.option(
-        "--file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="The file of sealing keys itself.",
-    )
-    return config(file(command))
+_file_options = key_file_options("seal.keys_file", "sealing keys")
 
 
 @seal.command()

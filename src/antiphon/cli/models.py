@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from antiphon.cli.errors import CommandLineError, DataError
+from antiphon.cli.options import config_option
 from antiphon.cli.terminal import Terminal, printable
 
 __all__ = ["models"]
@@ -22,12 +23,7 @@ SECONDS: Final = 900.0
 """How long an answer may take: a large model loads for minutes."""
 MAX_ANSWER: Final = 16 * 1024 * 1024
 
-_CONFIG = click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Settings; default: antiphon.toml here or in the configuration folder.",
-)
+_CONFIG = config_option()
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _URL = click.option(
     "--url", metavar="URL", help="The gateway; default: where the settings say that it listens."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from antiphon.cli.errors import CommandLineError
+from antiphon.cli.options import assigned, config_option, engine_option, set_option
 
 if TYPE_CHECKING:
     from antiphon.agent.events import EndReason
@@ -59,12 +60,7 @@ class Given(NamedTuple):
     " 130 interrupted. More in docs/agent.md."
 )
 @click.argument("question", nargs=-1, metavar="[QUESTION|-]...")
-@click.option(
-    "--engine",
-    metavar="WHAT",
-    help="tiny, scripted[:FILE], a URL, or a name from the registry. Default: an engine that runs"
-    " on a usual port, else tiny.",
-)
+@engine_option()
 @click.option(
     "--model",
     metavar="NAME|GGUF",
@@ -119,19 +115,8 @@ class Given(NamedTuple):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every event as a line of JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Only the answer, and what went wrong.")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Settings; default: antiphon.toml here or in the configuration folder.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting by its path, such as agent.tokens=5000. May be repeated.",
-)
+@config_option()
+@set_option("agent.tokens=5000")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -180,7 +165,7 @@ def run(
         raise CommandLineError("give --api or --engine, not both")
     if latest and resume:
         raise CommandLineError("give --continue or --resume, not both")
-    flags = _assigned(assignments)
+    flags = assigned(assignments)
     if engine is not None:
         flags["engine"] = engine
     if model is not None and not api and _is_checkpoint(model):
@@ -214,16 +199,6 @@ def run(
     from antiphon.cli.running import work
 
     ctx.exit(work(given))
-
-
-def _assigned(assignments: tuple[str, ...]) -> dict[str, str]:
-    flags: dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise CommandLineError(f"--set {assignment}: expected NAME=VALUE")
-        flags[name.strip()] = value
-    return flags
 
 
 def _is_checkpoint(model: str) -> bool:

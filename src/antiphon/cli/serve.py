@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from antiphon.cli.errors import CommandLineError
+from antiphon.cli.options import assigned, config_option, engine_option, set_option
 from antiphon.cli.serve_view import ServeView
 from antiphon.settings.load import describe, load
 from antiphon.settings.model import Settings
@@ -54,30 +54,14 @@ def _parameter(path: str) -> str:
 @click.command(
     epilog="Every setting of docs/settings.md is a flag too, for example --turn-seconds 600."
 )
-@click.option(
-    "--engine",
-    metavar="WHAT",
-    help="tiny, scripted[:FILE], a URL, or a name from the registry. Default: an engine that runs"
-    " on a usual port, else tiny.",
-)
+@engine_option()
 @click.option("--model", metavar="GGUF", help="Start llama.cpp with this model.")
 @click.option("--host", metavar="ADDRESS", help="Default: 127.0.0.1.")
 @click.option("--port", metavar="NUMBER", help="Default: 8000; 0 takes any free port.")
 @click.option("--workers", metavar="NUMBER", help="Processes that serve the port. Default: 1.")
 @click.option("--mode", type=click.Choice(["auto", "harmony", "standard"]), help="Default: auto.")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Settings; default: antiphon.toml here or in the configuration folder.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting by its path, such as turn.seconds=600. May be repeated.",
-)
+@config_option()
+@set_option("turn.seconds=600")
 @click.option(
     "--trace", metavar="FILE", help="Write every prompt and raw output, for 'antiphon inspect'."
 )
@@ -111,12 +95,7 @@ def serve(
       antiphon serve --workers 4
       antiphon serve --check
     """
-    flags = _named(given)
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise CommandLineError(f"--set {assignment}: expected NAME=VALUE")
-        flags[name.strip()] = value
+    flags = _named(given) | assigned(assignments)
 
     def read() -> Settings:
         return load(config, None, flags)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from antiphon.cli.errors import CommandLineError
+from antiphon.cli.options import config_option
 from antiphon.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -41,13 +42,7 @@ def store() -> None:
     """
 
 
-def _config(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option(
-        "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Settings whose store is meant; default: as 'antiphon serve' finds them.",
-    )(command)
+_config = config_option("Settings whose store is meant; default: as 'antiphon serve' finds them.")
 
 
 @store.command()
