@@ -57,9 +57,7 @@ class Models(Protocol):
 class _EngineModels:
     """Those of a gateway's catalog."""
 
-    def __init__(
-        self, catalog: Catalog, settings: Settings, new_id: Callable[[], str]
-    ) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, new_id: Callable[[], str]) -> None:
         self._catalog = catalog
         self._settings = settings
         self._new_id = new_id
@@ -227,11 +225,14 @@ class EndpointModels:
         listed: Callable[[], Awaitable[Sequence[str]]],
         new_id: Callable[[], str],
     ) -> None:
-        self.names = listed
+        self._listed = listed
         self._settings = settings
         self._through = through
         self._engine = engine
         self._new_id = new_id
+
+    async def names(self) -> Sequence[str]:
+        return await self._listed()
 
     async def pick(self, name: str | None) -> AgentModel:
         from antiphon.engines.completions import CompletionsEngine

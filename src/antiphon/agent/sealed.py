@@ -1,4 +1,4 @@
-"""Models behind a gateway that is spoken to under seal only: whatever is in between sees nothing."""
+"""Models behind a gateway that is spoken to under seal: what is in between sees nothing."""
 
 from __future__ import annotations
 

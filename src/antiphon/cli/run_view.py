@@ -27,7 +27,7 @@ from antiphon.cli.blocks import counted
 from antiphon.cli.errors import one_line
 from antiphon.cli.terminal import Terminal, printable
 
-__all__ = ["JsonView", "RunView", "TextView"]
+__all__ = ["JsonView", "Notes", "RunView", "TextView"]
 
 MAX_LINES: Final = 12
 """Lines of a result that are shown."""
@@ -35,14 +35,18 @@ MAX_LINE: Final = 200
 """Characters of arguments, and of a line of a result, that are shown."""
 
 
-class RunView(Protocol):
-    """What a run tells whoever watches."""
+class Notes(Protocol):
+    """Where is told what comes before a run, and what lies beside it."""
 
     def progress(self, text: str) -> None:
         """What is being waited for, before the run."""
         ...
 
     def note(self, text: str) -> None: ...
+
+
+class RunView(Notes, Protocol):
+    """What a run tells whoever watches."""
 
     def event(self, event: AgentEvent) -> None: ...
 
