@@ -1,0 +1,84 @@
+"""Text of others → rows of a screen: harmless, folded at words, and never folded twice.
+
+Text comes in pieces. A row that is full never changes again, so each piece costs what it is long.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rich.cells import cell_len, chop_cells
+
+from antiphon.cli.terminal import printable
+
+__all__ = ["Rows", "clean", "fold"]
+
+TAB: Final = "    "
+_WORDS: Final = re.compile(r"\s+|\S+")
+_HALVES: Final = re.compile("[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """``text`` with all that could drive or deceive a terminal spelled out, tabs as spaces."""
+    return _HALVES.sub("\ufffd", printable(text)).replace("\t", TAB)
+
+
+def fold(line: str, width: int) -> list[str]:
+    """One line as rows of at most ``width`` cells, at least one. What is behind the last row may
+    be added to it and folded again: the rows before it stay as they are.
+    """
+    rows: list[str] = []
+    row, used = "", 0
+    for word in _WORDS.findall(line):
+        size = cell_len(word)
+        if used + size <= width:
+            row, used = row + word, used + size
+        elif word[0].isspace():
+            rows.append(row)
+            row, used = "", 0
+        else:
+            if used:
+                rows.append(row.rstrip())
+            *full, row = chop_cells(word, width) if size > width else [word]
+            rows += full
+            used = cell_len(row)
+    return [*rows, row]
+
+
+class Rows:
+    """Text as rows of ``width`` cells, in pieces."""
+
+    def __init__(self, width: int) -> None:
+        self.width = max(2, width)
+        self._most = self.width * 16
+        self.full: list[str] = []
+        """Rows that are final."""
+        self.open = ""
+        """The last row, which more may be added to."""
+        self._folded = False
+        """Whether the open row began because the one before was full."""
+
+    def feed(self, text: str) -> None:
+        """Add text, which is clean."""
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                if self.open or not self._folded:
+                    self.full.append(self.open)
+                self.open, self._folded = "", False
+            if part:
+                self.open += part
+                if len(self.open) * 2 > self.width and cell_len(self.open) > self.width:
+                    *full, self.open = fold(self.open, self.width)
+                    self.full += full
+                    self._folded = True
+                while len(self.open) > self._most:
+                    # Characters without width, which would make a row of any length.
+                    self.full.append(self.open[: self._most])
+                    self.open, self._folded = self.open[self._most :], True
+
+    def __len__(self) -> int:
+        return len(self.full) + 1
+
+    def all(self) -> list[str]:
+        return [*self.full, self.open]
