@@ -224,7 +224,7 @@ class Answer(Block):
 
     def __init__(self, signs: Signs, *, plain: bool = False) -> None:
         super().__init__(signs)
-        self._markdown = MarkdownText(78, plain=plain)
+        self._markdown = MarkdownText(78, bar="|" if signs is PLAIN else "▌", plain=plain)
         self._ended = False
 
     def feed(self, text: str) -> None:

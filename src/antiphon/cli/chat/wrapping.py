@@ -12,7 +12,7 @@ from rich.cells import cell_len, chop_cells
 
 from antiphon.cli.terminal import printable
 
-__all__ = ["Rows", "clean", "fold"]
+__all__ = ["Rows", "clean", "fold", "fold_at"]
 
 TAB: Final = "    "
 _WORDS: Final = re.compile(r"\s+|\S+")
@@ -28,22 +28,32 @@ def fold(line: str, width: int) -> list[str]:
     """One line as rows of at most ``width`` cells, at least one. What is behind the last row may
     be added to it and folded again: the rows before it stay as they are.
     """
-    rows: list[str] = []
-    row, used = "", 0
-    for word in _WORDS.findall(line):
-        size = cell_len(word)
+    return [line[start:end] for start, end in fold_at(line, width)]
+
+
+def fold_at(line: str, width: int) -> list[tuple[int, int]]:
+    """Where the rows of a line begin and end. The space at which it is folded is in none."""
+    rows: list[tuple[int, int]] = []
+    start, used = 0, 0
+    for found in _WORDS.finditer(line):
+        begin, end = found.span()
+        size = cell_len(found[0])
         if used + size <= width:
-            row, used = row + word, used + size
-        elif word[0].isspace():
-            rows.append(row)
-            row, used = "", 0
+            used += size
+        elif found[0][0].isspace():
+            rows.append((start, begin))
+            start, used = end, 0
         else:
             if used:
-                rows.append(row.rstrip())
-            *full, row = chop_cells(word, width) if size > width else [word]
-            rows += full
-            used = cell_len(row)
-    return [*rows, row]
+                rows.append((start, start + len(line[start:begin].rstrip())))
+            start, used = begin, size
+            if size > width:
+                *full, last = chop_cells(found[0], width)
+                for piece in full:
+                    rows.append((start, start + len(piece)))
+                    start += len(piece)
+                used = cell_len(last)
+    return [*rows, (start, len(line))]
 
 
 class Rows:
