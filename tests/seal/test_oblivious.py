@@ -36,6 +36,7 @@ from antiphon.seal import (
     SealKey,
     TruncatedError,
     UnknownKeyError,
+    encode_content,
     exchange,
     open_request,
     open_response,
@@ -364,6 +365,20 @@ def test_large_data_goes_out_in_chunks_every_receiver_takes() -> None:
         stream = sealer.seal(data[:size]) + sealer.finish()
         opener = ChunkedRequestOpener(ring_for(), NOW, max_chunk=CHUNK_BYTES, max_final=CHUNK_BYTES)
         assert b"".join(opener.feed(stream)) + opener.eof() == data[:size]
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 500, 16_365, 16_366, 16_367, 16_384, 40_000])
+def test_content_sealed_in_one_step_is_sealed_as_in_two(size: int) -> None:
+    request, _ = chunked_request([b"q"], key_for())
+    gateway = ChunkedRequestOpener(ring_for(), NOW)
+    gateway.feed(request)
+    gateway.eof()
+    nonce = bytes(range(16))
+    one, two = (ChunkedResponseSealer(gateway.response, nonce=nonce) for _ in range(2))
+    data = bytes(n % 251 for n in range(size))
+    for piece in (b"the first", data, data):
+        assert one.seal_content(piece) == two.seal(encode_content(piece))
+    assert one.finish(b"end") == two.finish(b"end")
 
 
 def test_chunks_beyond_the_limits_are_refused_before_they_are_kept() -> None:

@@ -134,9 +134,7 @@ class Answer(asyncio.Protocol):
         elif self._size > HIGH_WATER and self._paused is None:
             self._paused = self._connection.transport
             self._paused.pause_reading()
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connection.connection_lost(error)

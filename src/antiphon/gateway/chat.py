@@ -55,8 +55,7 @@ class ChatRoute:
         large = len(body) > LARGE_BODY
         opening = await asyncio.to_thread(read_opening, body) if large else read_opening(body)
         served = services.catalog.find(opening.model)
-        context.model = served.name
-        context.engine = served.engine.name
+        context.serves(served)
         context.streamed = opening.stream
         mode = services.policy.mode(scope, served, opening.conversation)
         context.mode = mode
@@ -174,34 +173,31 @@ class _Work:
         stream: EventStream | None = None,
     ) -> None:
         """Run the turn, or the turns. Their events go to the watch, the fold and the client."""
+
+        def take(index: int, events: Sequence[TurnEvent]) -> bytes:
+            watch.events(index, events)
+            if fold is not None:
+                fold(index, events)
+            return written(index, events) if written is not None else b""
+
         runner = self._services.runner(self._served)
         request = self._request
         if request.n == 1:
             turn = runner.run(request.turn, observer=watch.choice(0))
             async with aclosing(turn) as batches:
                 async for events in batches:
-                    if events:
-                        watch.events(0, events)
-                        if fold is not None:
-                            fold(0, events)
-                        if written is not None and stream is not None:
-                            data = written(0, events)
-                            if data and not stream.put(data):
-                                await stream.write(data)
+                    data = take(0, events) if events else b""
+                    if data and stream is not None and not stream.put(data):
+                        await stream.write(data)
             return
         from antiphon.turn.choices import run_choices
 
         turns = run_choices(runner, request.turn, request.n, observe=watch.choice)
         async with aclosing(turns) as several:
             async for index, events in several:
-                if events:
-                    watch.events(index, events)
-                    if fold is not None:
-                        fold(index, events)
-                    if written is not None and stream is not None:
-                        data = written(index, events)
-                        if data and not stream.put(data):
-                            await stream.write(data)
+                data = take(index, events) if events else b""
+                if data and stream is not None and not stream.put(data):
+                    await stream.write(data)
 
 
 def prompt_policy(settings: Settings, served: Served, context: RequestContext) -> PromptPolicy:

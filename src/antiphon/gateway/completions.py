@@ -37,7 +37,7 @@ class CompletionsRoute:
         body = await read_json_body(scope, receive, services.settings.server)
         opening = read_opening(body)
         served = services.catalog.find(opening.model)
-        context.model, context.engine = served.name, served.engine.name
+        context.serves(served)
         context.streamed = opening.stream
         if served.passthrough is not None:
             await forward(services, scope, receive, send, served, body)

@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    from antiphon.engines.served import Served
     from antiphon.gateway.keys import ApiKey
     from antiphon.gateway.ratelimit import Lease
 
@@ -28,13 +29,11 @@ _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 class DirectBody(Protocol):
     """The shortest way for the body of a response that has begun."""
 
-    @property
-    def ready(self) -> bool:
-        """Whether `write` would send now."""
-        ...
-
     def write(self, data: bytes) -> bool:
-        """Send ``data``, which is not the last. False: it has to go the way of ASGI."""
+        """Send ``data``, which is not the last. False: it has to go the way of ASGI.
+
+        Empty ``data`` only asks whether more would be sent now.
+        """
         ...
 
 
@@ -96,6 +95,10 @@ class RequestContext:
         """The code of the error the client was told, also in the middle of a stream."""
         self.notes: dict[str, Any] = {}
         """Decisions worth a line in the log; never content."""
+
+    def serves(self, served: Served) -> None:
+        """It is for this model."""
+        self.model, self.engine = served.name, served.engine.name
 
 
 def context_of(scope: MutableMapping[str, Any]) -> RequestContext:

@@ -52,20 +52,15 @@ class BodyWriter:
         self._cycle = cycle
         self._write = cycle.transport.write
 
-    @property
-    def ready(self) -> bool:
-        """Whether `write` would send now."""
-        cycle = self._cycle
-        return not (cycle.flow.write_paused or cycle.disconnected) and bool(cycle.chunked_encoding)
-
     def write(self, data: bytes) -> bool:
         """Send ``data``, of a response that has begun and goes on. False if that takes waiting, or
-        is of no use: ASGI's own way is for that.
+        is of no use: ASGI's own way is for that. Empty ``data`` asks which it is.
         """
         cycle = self._cycle
         if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
             return False
-        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        if data:  # An empty chunk would be the last.
+            self._write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
 

@@ -43,7 +43,7 @@ class ProxyRoute:
         body = await read_json_body(scope, receive, services.settings.server)
         opening = read_opening(body)
         served = services.catalog.find(opening.model)
-        context.model, context.engine = served.name, served.engine.name
+        context.serves(served)
         context.streamed = opening.stream
         context.mode = "standard"
         await forward(services, scope, receive, send, served, body)

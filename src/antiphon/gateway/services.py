@@ -157,6 +157,7 @@ class Services:
             model=served.settings
             if served.settings.context_length is not None
             else replace(served.settings, context_length=served.context_length),
+            checked=True,  # Routes do that before they answer anything.
         )
         if len(self._runners) >= MAX_RUNNERS:
             self._runners.pop(next(iter(self._runners)))

@@ -35,8 +35,13 @@ __all__ = ["AsyncClient", "Client", "async_http_client", "http_client", "offered
 Headers = Iterable[tuple[str, str]]
 """Names and values."""
 
-TIMEOUT: Final = httpx2.Timeout(600.0, connect=5.0)
-"""As openai-python has it: a model may think for minutes before its first token."""
+
+def _timeout(library: Any) -> Any:
+    """As openai-python has it: a model may think for minutes before its first token."""
+    return library.Timeout(600.0, connect=5.0)
+
+
+TIMEOUT: Final[httpx2.Timeout] = _timeout(httpx2)
 
 
 class Client(httpx2.Client):
@@ -134,7 +139,7 @@ def http_client(
     return library.Client(
         base_url=session.target.url,
         transport=sync_transport(library, session),
-        timeout=library.Timeout(600.0, connect=5.0),
+        timeout=_timeout(library),
     )
 
 
@@ -154,7 +159,7 @@ def async_http_client(
     return library.AsyncClient(
         base_url=session.target.url,
         transport=async_transport(library, session),
-        timeout=library.Timeout(600.0, connect=5.0),
+        timeout=_timeout(library),
     )
 
 

@@ -35,7 +35,7 @@ class TurnRunner:
     """Runs turns on one engine. ``new_id`` makes the ids of tool calls.
 
     ``model`` is what holds for the engine's model; None: what the settings say of the name that a
-    request has.
+    request has. ``checked``: every request has passed `check_request` before.
     """
 
     def __init__(
@@ -47,12 +47,14 @@ class TurnRunner:
         new_id: Callable[[], str],
         observer: TurnObserver | None = None,
         model: ModelSettings | None = None,
+        checked: bool = False,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._new_id = new_id
         self._observer = observer
         self._model = model
+        self._checked = checked
         self._memory = ReasoningMemory(store, settings.memory)
         self._grammar_holds = True
 
@@ -77,6 +79,7 @@ class TurnRunner:
                 self._memory,
                 model=self._model,
                 grammar_holds=self._grammar_holds,
+                checked=self._checked,
             )
             begin = await turn.begin()
             if observer is not None:

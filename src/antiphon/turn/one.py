@@ -53,6 +53,7 @@ class OneTurn:
         *,
         model: ModelSettings | None = None,
         grammar_holds: bool = True,
+        checked: bool = False,
     ) -> None:
         self.request = request
         self.grammar_holds = grammar_holds
@@ -68,6 +69,7 @@ class OneTurn:
         self._offer = offer_of(request)
         self._fields = sampling(request.sampling, settings.prompt, can)
         self._logprobs = check_logprobs(request, can)
+        self._request_checked = checked
         self._length = False
         self._usage = TurnUsage(completions=0)
         self._prompt: list[int] = []
@@ -87,7 +89,8 @@ class OneTurn:
         request = self.request
         bound = Constraint(False, self._offer.namespaces)
         if is_bound(request, self._offer):
-            await check_request(request)
+            if not self._request_checked:
+                await check_request(request)
             bound = await self._bound()
         ids = {past.message: past.call_id for past in request.past_calls}
         conversation, restored = await self._memory.restore(

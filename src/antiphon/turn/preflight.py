@@ -1,7 +1,7 @@
 """What can be known to be wrong with a request before the model is asked: schemas and grammars.
 
 The gateway checks each request before it answers anything, so that a stream, too, is refused with a
-status; a turn checks again for those who call it directly. What was found is remembered.
+status; a turn checks for those who call it directly. What was found is remembered.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class InputTokensRoute:
         body = await read_json_body(scope, receive, services.settings.server)
         first = await asyncio.to_thread(references, body)
         served = services.catalog.find(first.model)
-        context.model, context.engine = served.name, served.engine.name
+        context.serves(served)
         first = unpacked(services, context.tenant, first)
         past, _ = await services.chains.past(context.tenant, first)
         policy = prompt_policy(services.settings, served, context)

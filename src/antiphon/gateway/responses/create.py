@@ -124,7 +124,7 @@ async def opened(
     if not first.model:
         raise ApiError("model: is missing", param="model", code="missing_required_parameter")
     served = services.catalog.find(first.model)
-    context.model, context.engine = served.name, served.engine.name
+    context.serves(served)
     first = unpacked(services, context.tenant, first)
     past, chain = await services.chains.past(context.tenant, first, local)
     digest = chain.key or conversation_digest(first.items or ())

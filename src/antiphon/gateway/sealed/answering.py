@@ -90,19 +90,17 @@ class ChunkedAnswer:
                 bool(self._padding.sizes) and kinds[:1] != [] and (kinds[0].startswith(_EVENTS))
             )
 
-    @property
-    def ready(self) -> bool:
-        return self.begun and self._direct is not None and self._direct.ready
-
     def write(self, data: bytes) -> bool:
-        if self._direct is None or not self.begun or not self._direct.ready:
-            return False
+        direct = self._direct
+        if direct is None or not self.begun or not direct.write(b""):
+            return False  # Before it is sealed: each seal counts.
         if self._events:
             data = self._filled(data)
-        if data:
-            plain = encode_content(data)
-            self._size += len(plain)
-            self._direct.write(self._sealer.seal(plain))
+            if not data:
+                return True
+        elif self._padding.sizes:
+            self._size += len(encode_content(data))
+        direct.write(self._sealer.seal_content(data))
         return True
 
     async def _piece(self, data: bytes) -> None:
