@@ -27,7 +27,7 @@ from antiphon.cli.chat.talk import Talk
 from antiphon.engines.protocol import CompletionRequest
 
 SCREENS = Path(__file__).with_name("screens")
-WAIT = 60.0
+WAIT = 4.0
 """Seconds after which something will not come any more."""
 
 
@@ -108,6 +108,11 @@ class Chat:
             out += [block.strip(row).text for row in range(len(block))]
         return "\n".join(out)
 
+    @property
+    def folded(self) -> str:
+        """The whole transcript as if it were never folded, and without its line feeds."""
+        return self.everything.replace("\n", "")
+
     async def until(self, condition: str | Callable[[], object]) -> None:
         """Wait for a text on the screen, or for something to be true."""
         end = time.monotonic() + WAIT
@@ -135,7 +140,7 @@ class Chat:
     async def ask(self, text: str) -> None:
         """Send it, and wait for the end of the turn."""
         await self.send(text)
-        await self.until(lambda: not self.app.busy)
+        await self.until(lambda: not self.app.prompt.text and not self.app.busy)
 
 
 def given(**options: Any) -> Given:

@@ -64,10 +64,7 @@ def test_what_it_thinks_is_seen_while_it_does_and_opened_again_with_a_key() -> N
 
     thought = "<|channel|>analysis<|message|>one two three four<|end|><|start|>assistant"
 
-    async def made(chat: Chat) -> None:
-        await scenario(chat)
-
-    chatted(made, agent=agent_of(engine=held(thought + RAIN, before=5)))
+    chatted(scenario, agent=agent_of(engine=held(thought + RAIN, before=5)))
 
 
 def test_ctrl_c_stops_the_turn_and_not_the_program() -> None:
@@ -77,6 +74,7 @@ def test_ctrl_c_stops_the_turn_and_not_the_program() -> None:
         await chat.press("ctrl+c")
         await chat.until("stopped")
         assert not chat.app.busy
+        chat.app.talk.model.runner._engine.go_on.set()  # type: ignore[attr-defined]
         await chat.ask("And now?")
         assert "Rain." in chat.plain
 
@@ -132,11 +130,11 @@ def test_output_of_a_tool_is_seen_while_it_works_and_long_results_are_cut() -> N
 
 def test_files_that_a_tool_makes_are_kept_and_their_path_is_shown(tmp_path: Path) -> None:
     async def plot(arguments: object, emit) -> ToolOutput:
-        return ToolOutput("made", files=(ToolFile("../a plot.png", "image/png", b"PNG"),))
+        return ToolOutput("made", files=(ToolFile("../a plot.png", b"PNG", "image/png"),))
 
     async def scenario(chat: Chat) -> None:
         await chat.ask("Plot it")
-        assert "a plot.png" in chat.plain
+        await chat.until("a plot.png: kept as")
 
     chatted(scenario, OSLO, RAIN, tools=[Made(does=plot)], size=(200, 24))
     (kept,) = (tmp_path / "home").rglob("a plot.png")
@@ -312,8 +310,8 @@ def test_raw_shows_the_harmony_of_this_turn() -> None:
         await chat.ask("Second")
         await chat.send("/raw")
         await chat.until("<|start|>user<|message|>Second<|end|>")
-        assert "<|start|>user<|message|>First" not in chat.plain
-        assert "<|channel|>analysis<|message|>Hm.<|end|>" in chat.plain
+        assert "<|start|>user<|message|>First" not in chat.folded
+        assert "<|channel|>analysis<|message|>Hm.<|end|>" in chat.folded
 
     chatted(scenario, RAIN, THOUGHT + RAIN)
 
@@ -508,7 +506,8 @@ def test_pages_are_looked_back_at_and_the_end_is_a_key_away() -> None:
         await chat.until("looking back")
         assert "row 99" not in chat.plain
         await chat.ask("More")
-        assert "Rain." not in chat.plain or "row 99" not in chat.plain
+        await chat.until("› More")
+        assert "looking back" not in chat.plain
         await chat.press("ctrl+home")
         await chat.until("› Count")
         await chat.press("ctrl+end")
@@ -543,7 +542,7 @@ def test_a_large_paste_is_one_word_on_the_screen_and_sent_whole() -> None:
     async def scenario(chat: Chat) -> None:
         await chat.type("see ")
         paste(chat, text)
-        await chat.until("[paste 1: 20,000 lines, 228,889 characters]")
+        await chat.until("[paste 1: 20,000 lines, 208,889 characters]")
         await chat.press("enter")
         await chat.until(lambda: not chat.app.busy)
         await chat.until("more rows")

@@ -203,6 +203,7 @@ class ChatApp(App[None], inherit_bindings=False):
         self._turn_began = self._clock()
         self._feed.doing = "waiting for the model"
         self._turn = asyncio.create_task(self._work(text), name="turn")
+        self._turn.add_done_callback(self._turn_over)
         self._timer.resume()
         self.prompt.take()
         self._history.add(text)
@@ -227,6 +228,12 @@ class ChatApp(App[None], inherit_bindings=False):
             self._timer.pause()
             self._frame()
 
+    def _turn_over(self, turn: asyncio.Task[None]) -> None:
+        """A bug in what shows a turn ends the program rather than going unseen."""
+        fault = None if turn.cancelled() else turn.exception()
+        if isinstance(fault, Exception):
+            self._handle_exception(fault)
+
     def _frame(self) -> None:
         if self._events:
             events = self._events.copy()
@@ -239,9 +246,8 @@ class ChatApp(App[None], inherit_bindings=False):
         self._frame()
         had_focus = self.focused
         self.transcript.to_end()
-        asking = asyncio.ensure_future(
-            self.approval.ask(asked, last_typed=self._last_typed if self.prompt.text else 0.0)
-        )
+        typed = self._last_typed if self.prompt.text else None
+        asking = asyncio.ensure_future(self.approval.ask(asked, last_typed=typed))
         try:
             await asyncio.sleep(0)
             self.approval.focus()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -53,13 +54,15 @@ class Approval(Widget, can_focus=True):
         super().__init__()
         self._clock = clock
         self._text = ""
-        self._from = 0.0
+        self._from = -math.inf
         self._answer: asyncio.Future[Decision] | None = None
 
-    async def ask(self, asked: ApprovalAsked, *, last_typed: float) -> Decision:
-        """The person's decision. If this is cancelled, the question goes away."""
+    async def ask(self, asked: ApprovalAsked, *, last_typed: float | None) -> Decision:
+        """The person's decision. ``last_typed`` is when a key was pressed for the prompt, if the
+        person is writing there. If this is cancelled, the question goes away.
+        """
         self._text = clean(f"{asked.tool} wants to: {' '.join(asked.summary.split())}")
-        self._from = last_typed + QUIET_SECONDS
+        self._from = -math.inf if last_typed is None else last_typed + QUIET_SECONDS
         self._answer = asyncio.get_running_loop().create_future()
         self.add_class("-asking")
         self.refresh(layout=True)

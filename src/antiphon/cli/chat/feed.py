@@ -180,8 +180,9 @@ class Feed:
         elif end.reason == "answer":
             usage = end.usage
             self.note(
-                f"{counted(end.turns, 'turn')}, {counted(usage.prompt_tokens, 'token')} read,"
-                f" {usage.completion_tokens:,} written, {end.seconds:.1f} s"
+                f"{counted(end.turns, 'turn')}, {counted(end.calls, 'call')},"
+                f" {counted(usage.prompt_tokens, 'token')} read, {usage.completion_tokens:,} written,"
+                f" {end.seconds:.1f} s"
             )
         else:
             self.note(end.detail or end.reason, "error")
