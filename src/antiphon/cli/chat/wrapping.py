@@ -76,6 +76,8 @@ class Rows:
                 if self.open or not self._folded:
                     self.full.append(self.open)
                 self.open, self._folded = "", False
+            if self._folded and not self.open:
+                part = part.lstrip()  # noqa: PLW2901 - the rest of the space it was folded at
             if part:
                 self.open += part
                 if len(self.open) * 2 > self.width and cell_len(self.open) > self.width:
