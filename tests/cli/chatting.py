@@ -27,7 +27,7 @@ from antiphon.cli.chat.talk import Talk
 from antiphon.engines.protocol import CompletionRequest
 
 SCREENS = Path(__file__).with_name("screens")
-WAIT = 4.0
+WAIT = 15.0
 """Seconds after which something will not come any more."""
 
 
@@ -139,8 +139,9 @@ class Chat:
 
     async def ask(self, text: str) -> None:
         """Send it, and wait for the end of the turn."""
+        before = self.app.turns
         await self.send(text)
-        await self.until(lambda: not self.app.prompt.text and not self.app.busy)
+        await self.until(lambda: self.app.turns > before)
 
 
 def given(**options: Any) -> Given:

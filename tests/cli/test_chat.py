@@ -489,6 +489,21 @@ def test_what_was_written_comes_back_and_outlives_the_program(tmp_path: Path) ->
     chatted(second, history=History(path))
 
 
+def test_keys_count_in_the_order_in_which_they_were_pressed() -> None:
+    """Bytes that come together, as over a slow line: Textual alone deletes behind the letters."""
+    from textual import events
+
+    async def scenario(chat: Chat) -> None:
+        for key in ("a", "b", "backspace", "c", "ctrl+u", "d", "enter", "e"):
+            character = key if len(key) == 1 else None
+            chat.app.post_message(events.Key(key, character))
+        await chat.until(lambda: chat.app.turns == 1)
+        assert chat.app.prompt.text == "e"
+        assert chat.app.talk.agent.dialogue.entries[0].message.text == "d"
+
+    chatted(scenario, RAIN)
+
+
 def test_a_command_is_completed() -> None:
     async def scenario(chat: Chat) -> None:
         await chat.type("/ef")

@@ -80,6 +80,8 @@ class ChatApp(App[None], inherit_bindings=False):
         self._events: list[AgentEvent] = []
         self._turn: asyncio.Task[None] | None = None
         self._turn_began = 0.0
+        self.turns = 0
+        """Turns that are over."""
         self._leaving = False
         """Whether one more Ctrl+C ends the program."""
         self._draft: str | None = None
@@ -193,11 +195,13 @@ class ChatApp(App[None], inherit_bindings=False):
             return
         if text.startswith("/") and "\n" not in text and not text.startswith("//"):
             if await self._commands.run(text):
-                self.prompt.take()
                 self._history.add(text)
+            else:
+                self.prompt.put_back(text)
             self._show()
             return
         if self.busy:
+            self.prompt.put_back(text)
             self.note("the model is still at work; Ctrl+C stops it")
             return
         self._turn_began = self._clock()
@@ -205,7 +209,6 @@ class ChatApp(App[None], inherit_bindings=False):
         self._turn = asyncio.create_task(self._work(text), name="turn")
         self._turn.add_done_callback(self._turn_over)
         self._timer.resume()
-        self.prompt.take()
         self._history.add(text)
         self._feed.question(text)
         self.transcript.to_end()
@@ -227,6 +230,7 @@ class ChatApp(App[None], inherit_bindings=False):
             self._turn = None
             self._timer.pause()
             self._frame()
+            self.turns += 1
 
     def _turn_over(self, turn: asyncio.Task[None]) -> None:
         """A bug in what shows a turn ends the program rather than going unseen."""

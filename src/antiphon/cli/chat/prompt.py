@@ -95,6 +95,10 @@ class Prompt(TextArea):
         self.put("")
         return text
 
+    def put_back(self, text: str) -> None:
+        """It could not be used: it stands before what was written since."""
+        self.put(text + self.whole)
+
     def _short(self, text: str) -> str:
         """What is shown of a text that was pasted."""
         text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))[:MAX_PASTED]
@@ -129,20 +133,33 @@ class Prompt(TextArea):
         elif key == "tab":
             self._complete()
         else:
-            handled = False
             if event.is_printable or key in ("backspace", "delete"):
                 self.typed += 1
                 self._history.leave()
+            handled = not event.is_printable and await self._bound(key)
         if handled:
             event.prevent_default()
             event.stop()
+
+    async def _bound(self, key: str) -> bool:
+        """Do what a key is bound to here, now: Textual does it when letters that were typed behind
+        it stand already.
+        """
+        for binding in self._bindings.key_to_bindings.get(key, ()):
+            await self.run_action(binding.action)
+            return True
+        return False
 
     def _enter(self) -> None:
         row, column = self.cursor_location
         if column and self.document.get_line(row)[:column].endswith("\\"):
             self.replace("\n", (row, column - 1), (row, column))
             return
-        self.post_message(self.Sent(self.whole))
+        if self.text:
+            # At once: what is typed from now on is not part of it.
+            self.post_message(self.Sent(self.take()))
+        else:
+            self.post_message(self.Sent(""))
 
     def _at_edge(self, *, top: bool) -> bool:
         if not self.selection.is_empty:
