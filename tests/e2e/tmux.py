@@ -20,6 +20,7 @@ __all__ = ["Pane", "pane"]
 WAIT = 15.0
 """Seconds after which something will not come any more."""
 _PAUSE = 0.05
+_ENDED = "antiphon ended with"
 
 
 class Pane:
@@ -73,16 +74,15 @@ class Pane:
         self.tmux("resize-window", "-t", "0", "-x", str(width), "-y", str(height))
 
     def ended(self) -> int:
-        """Wait for the program's end; its exit code, or the signal that ended it."""
-        said = ""
+        """Wait for the program's end; its exit code as a shell has it."""
+        shown = " ".join(self.until(_ENDED).split())
+        return int(shown.rpartition(_ENDED)[2].split()[0])
 
-        def over(_: str) -> bool:
-            nonlocal said
-            said = self.about("#{pane_dead_status}#{pane_dead_signal}")
-            return bool(said)
-
-        self.until(over)
-        return int(said)
+    @property
+    def pid(self) -> int:
+        """The program's, which is the only child of the shell that waits for it."""
+        shell = self.about("#{pane_pid}")
+        return int(subprocess.check_output(["ps", "-o", "pid=", "--ppid", shell], text=True))
 
     def about(self, what: str) -> str:
         """What tmux knows of the window, in a format of its own."""
@@ -103,11 +103,12 @@ def pane(
     settings = [f"{name}={value}" for name, value in env.items()]
     words = ["env", "-i", *settings, *command(), *arguments]
     line = " ".join([shlex.quote(word) for word in words])
+    # The window outlives the program: tmux moves what is seen in one that is dead.
+    line = f"{line}; echo {_ENDED} $?; exec sleep 1000"
     made = Pane(socket)
     width, height = str(size[0]), str(size[1])
     subprocess.run(
         ["tmux", "-S", str(socket), "-f", os.devnull, "start-server"]
-        + [";", "set-option", "-g", "remain-on-exit", "on"]
         + [";", "set-option", "-g", "default-terminal", env["TERM"]]
         + [";", "new-session", "-d", "-x", width, "-y", height, "-c", str(folder), line],
         check=True,

@@ -26,7 +26,7 @@ from antiphon.agent.events import (
     ToolStarted,
     TurnStarted,
 )
-from antiphon.agent.transcript import Entry
+from antiphon.agent.transcript import INTERRUPTED, Entry
 from antiphon.cli.blocks import counted
 from antiphon.cli.chat import blocks
 from antiphon.cli.chat.blocks import Block, Signs
@@ -202,8 +202,11 @@ class Feed:
             message = entry.message
             text = message.text
             if message.role is Role.TOOL:
-                if entry.call_id in calls:
-                    calls[entry.call_id].ended(text, failed=False, refused=False, seconds=0)
+                block = calls.get(entry.call_id)
+                if block is not None and text == INTERRUPTED:
+                    block.left()
+                elif block is not None:
+                    block.ended(text, failed=False, refused=False, seconds=0)
             elif message.role is not Role.ASSISTANT:
                 self.question(text)
             elif entry.is_call:

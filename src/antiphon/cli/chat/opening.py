@@ -33,6 +33,11 @@ class _Told:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def end(self) -> None:
+        """Leave no trace of what was waited for."""
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
 
 def converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> None:
     """Open everything, chat, and say how to go on. Raises what the command line reports."""
@@ -48,6 +53,7 @@ def converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> None:
 async def _converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> str | None:
     told = _Told()
     async with open_talk(given, told, seal) as talk:
+        told.end()
         from antiphon.cli.chat.app import ChatApp
         from antiphon.cli.chat.blocks import PLAIN, SIGNS
         from antiphon.cli.chat.history import History
