@@ -1,4 +1,4 @@
-"""What reaches the screen of ``antiphon chat``: never a tag, never an escape, whatever is written."""
+"""What reaches the screen of ``antiphon chat``: never a tag, and never an escape."""
 
 from __future__ import annotations
 

@@ -108,9 +108,11 @@ def pane(
     made = Pane(socket)
     width, height = str(size[0]), str(size[1])
     subprocess.run(
-        ["tmux", "-S", str(socket), "-f", os.devnull, "start-server"]
-        + [";", "set-option", "-g", "default-terminal", env["TERM"]]
-        + [";", "new-session", "-d", "-x", width, "-y", height, "-c", str(folder), line],
+        [
+            *("tmux", "-S", str(socket), "-f", os.devnull, "start-server", ";"),
+            *("set-option", "-g", "default-terminal", env["TERM"], ";"),
+            *("new-session", "-d", "-x", width, "-y", height, "-c", str(folder), line),
+        ],
         check=True,
         timeout=WAIT,
         stdin=subprocess.DEVNULL,
@@ -118,20 +120,20 @@ def pane(
     try:
         yield made
     finally:
-        subprocess.run(["tmux", "-S", str(socket), "kill-server"], capture_output=True, timeout=WAIT)
+        subprocess.run(["tmux", "-S", str(socket), "kill-server"], capture_output=True)
         socket.unlink(missing_ok=True)
 
 
 def plain_environment(folder: Path, **more: str) -> dict[str, str]:
     """What the program gets: nothing of the tests' own but how Python is found."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ
-    }
+    names = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    better = Path("/usr/share/terminfo/t/tmux-256color").exists()
     return {
         **kept,
         "HOME": str(folder),
         "LANG": "C.UTF-8",
-        "TERM": "tmux-256color" if Path("/usr/share/terminfo/t/tmux-256color").exists() else "screen",
+        "TERM": "tmux-256color" if better else "screen",
         "PYTHONDONTWRITEBYTECODE": "1",
         **more,
     }
