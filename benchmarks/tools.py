@@ -10,9 +10,7 @@ lines, count the tokens of the window. The tokenizer is loaded before.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import multiprocessing
 import statistics
 import time

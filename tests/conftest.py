@@ -9,6 +9,7 @@ from binascii import b2a_base64
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from antiphon.vocab.table import ordinary_bytes
@@ -17,6 +18,12 @@ GOLDEN = Path(__file__).parent / "golden"
 
 # A runner started in the background has Ctrl-C ignored, and every process it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile(
+    "antiphon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("antiphon")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ def run(*arguments: str, script: Path = CODEC) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow
 def test_rows_are_measured_after_their_outputs_were_found_equal() -> None:
     pytest.importorskip("openai_harmony")
     done = run(
@@ -51,8 +52,18 @@ def test_a_pattern_without_rows_is_a_usage_error() -> None:
     assert "no row matches" in done.stderr
 
 
-def test_results_are_written_only_from_a_full_run() -> None:
-    done = run("--write", "--only", "import antiphon")
+@pytest.mark.parametrize(
+    ("script", "part"),
+    [
+        (CODEC, ("--only", "import antiphon")),
+        pytest.param(GATEWAY, ("--quick",), marks=pytest.mark.slow),
+        pytest.param(SEAL, ("--quick",), marks=pytest.mark.slow),
+        pytest.param(RESPONSES, ("--only", "read"), marks=pytest.mark.slow),
+    ],
+    ids=lambda value: value.stem if isinstance(value, Path) else "",
+)
+def test_results_are_written_only_from_a_full_run(script: Path, part: tuple[str, ...]) -> None:
+    done = run("--write", *part, script=script)
     assert done.returncode == 2
     assert "needs every row" in done.stderr
 
@@ -67,12 +78,6 @@ def test_the_gateway_carries_every_token_of_two_hundred_streams_as_an_event_of_i
     assert "event loop's lag" in done.stdout
 
 
-def test_the_gateways_results_are_written_only_from_a_full_run() -> None:
-    done = run("--write", "--quick", script=GATEWAY)
-    assert done.returncode == 2
-    assert "needs every row" in done.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
 def test_sealed_streams_are_measured_against_plain_ones() -> None:
@@ -80,12 +85,6 @@ def test_sealed_streams_are_measured_against_plain_ones() -> None:
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
     assert len(rows) == 3, done.stdout
-
-
-def test_the_seals_results_are_written_only_from_a_full_run() -> None:
-    done = run("--write", "--quick", script=SEAL)
-    assert done.returncode == 2
-    assert "needs every row" in done.stderr
 
 
 @pytest.mark.slow
@@ -100,12 +99,7 @@ def test_the_responses_apis_rows_are_measured_and_each_streams_whole() -> None:
         assert sum(named in row for row in rows) == 1, done.stdout
 
 
-def test_the_responses_apis_results_are_written_only_from_a_full_run() -> None:
-    done = run("--write", "--only", "read", script=RESPONSES)
-    assert done.returncode == 2
-    assert "needs every row" in done.stderr
-
-
+@pytest.mark.slow
 def test_pages_are_opened_and_read() -> None:
     pytest.importorskip("lxml")
     done = run("--quick", script=TOOLS)

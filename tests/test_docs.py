@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.cli.here import run_here
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -125,7 +126,9 @@ def test_shell_examples_name_things_that_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", pages_with("sh"))
-def test_shell_examples_of_keys_and_settings_work(page: Path, tmp_path: Path) -> None:
+def test_shell_examples_of_keys_and_settings_work(
+    page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """``antiphon keys …`` as it stands; ``antiphon serve …`` with ``--check``."""
     pytest.importorskip("uvicorn")
     found = blocks(page)
@@ -145,14 +148,7 @@ def test_shell_examples_of_keys_and_settings_work(page: Path, tmp_path: Path) ->
                 continue
             if words[1] == "serve" and "--check" not in words:
                 words.append("--check")
-            done = subprocess.run(
-                [sys.executable, "-m", "antiphon.cli", *words[1:]],
-                cwd=tmp_path,
-                env=home,
-                capture_output=True,
-                encoding="utf-8",
-                timeout=60,
-            )
+            done = run_here(words[1:], capsys, folder=tmp_path, environment=home)
             needs_weights = "--model" in words or "gpt-oss-20b" in words[2:4]
             if not (needs_weights and words[1] == "serve" and "gpt-oss-20b" in done.stderr):
                 assert done.returncode == 0, (line, done.stderr)

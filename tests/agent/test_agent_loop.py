@@ -229,7 +229,7 @@ def test_time_is_limited() -> None:
         await asyncio.Event().wait()
         return ""
 
-    agent = agent_of(OSLO, RAIN, tools=[Made(does=forever)], seconds=0.05)
+    agent = agent_of(OSLO, RAIN, tools=[Made(does=forever)], seconds=1.0)
     end, _ = ran(agent)
     assert end.reason == "time"
     assert said(agent)[-1][1] == "The call was interrupted before it had a result."

@@ -50,14 +50,14 @@ def resumed(folder: SessionFolder, id: str, *scripts: str) -> tuple[Agent, Sessi
 
 
 def test_a_session_is_read_as_it_was_said(folder: SessionFolder) -> None:
-    with folder.begin("/home/me") as log:
+    with folder.begin("/users/me") as log:
         agent = agent_of(THOUGHT + BOTH, THOUGHT + RAIN, tools=[Made()], journal=log)
         _, events = ran(agent)
         assert of(events, RunStarted)[0].session == log.id
     saved = folder.read(log.id)
     assert saved.entries == agent.dialogue.entries
     assert saved.setup == agent.dialogue.setup
-    assert (saved.folder, saved.turns, saved.end, saved.damaged) == ("/home/me", 2, "answer", 0)
+    assert (saved.folder, saved.turns, saved.end, saved.damaged) == ("/users/me", 2, "answer", 0)
     assert saved.usage.completion_tokens > 0
     assert sorted(path.name for path in folder.path.iterdir()) == [f"{log.id}.jsonl"]
 
@@ -303,9 +303,9 @@ def test_sessions_are_listed_the_last_first_and_found_by_parts_of_their_ids(
 
 def test_the_folder_is_in_the_users_state_folder_unless_the_settings_say_otherwise() -> None:
     if sys.platform == "linux":
-        environ = {"HOME": "/home/me"}
+        environ = {"HOME": "/users/me"}
         assert sessions_folder(AgentSettings(), environ) == Path(
-            "/home/me/.local/state/antiphon/sessions"
+            "/users/me/.local/state/antiphon/sessions"
         )
         environ["XDG_STATE_HOME"] = "/state"
         assert sessions_folder(AgentSettings(), environ) == Path("/state/antiphon/sessions")

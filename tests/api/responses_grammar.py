@@ -2,7 +2,11 @@
 
     stream := created (queued)? in_progress? item* terminal          sequence numbers from 0, by one
     item   := output_item.added  (part | input | summary)*  output_item.done
-    part   := content_part.added  delta*  done  content_part.done
+    part   := content_part.added  (delta | annotation)*  done  content_part.done
+    search := in_progress  searching  completed?
+    code   := in_progress  code.delta*  code.done  interpreting  completed
+    list   := in_progress  (completed | failed)                       of an MCP server's tools
+    mcp    := in_progress  arguments.delta*  arguments.done  (completed | failed)
 
 Every event of an item carries its id and its index, which is its place in the final output. The
 deltas together are the text of ``done``, of ``content_part.done`` and of the item, which is the
@@ -40,6 +44,38 @@ PREFIXES = {
     "reasoning": "rs_",
     "function_call": "fc_",
     "custom_tool_call": "ctc_",
+    "web_search_call": "ws_",
+    "code_interpreter_call": "ci_",
+    "mcp_list_tools": "mcpl_",
+    "mcp_call": "mcp_",
+    "mcp_approval_request": "mcpr_",
+}
+STEPS = {
+    # type of an item of the server's own → its events in order, without "response." and the deltas
+    "web_search_call": [
+        "web_search_call.in_progress",
+        "web_search_call.searching",
+        "web_search_call.completed",
+    ],
+    "code_interpreter_call": [
+        "code_interpreter_call.in_progress",
+        "code_interpreter_call_code.done",
+        "code_interpreter_call.interpreting",
+        "code_interpreter_call.completed",
+    ],
+    "mcp_list_tools": ["mcp_list_tools.in_progress", "mcp_list_tools.completed"],
+    "mcp_call": ["mcp_call.in_progress", "mcp_call_arguments.done", "mcp_call.completed"],
+    "mcp_approval_request": [],
+}
+WITHOUT_STATUS = ("mcp_list_tools", "mcp_approval_request")
+STEP_DELTAS = {
+    # type of such an item → its delta event, the event of the whole, the field of both
+    "code_interpreter_call": (
+        "code_interpreter_call_code.delta",
+        "code_interpreter_call_code.done",
+        "code",
+    ),
+    "mcp_call": ("mcp_call_arguments.delta", "mcp_call_arguments.done", "arguments"),
 }
 TEXT_EVENTS = {
     # delta event → (done event, field of done, type of the content part or None)
@@ -131,10 +167,16 @@ def check_response(response: dict[str, Any]) -> None:
         last = at == len(response["output"]) - 1
         check_item(item)
         if status not in ("in_progress", "queued"):
-            need(item["status"] != "in_progress", "an item is still in progress")
-        if item["status"] == "incomplete":
+            need(status_of(item) != "in_progress", "an item is still in progress")
+        if status_of(item) == "incomplete":
             need(last, "an incomplete item is not the last")
             need(status in ("incomplete", "failed", "cancelled"), "only the item is incomplete")
+
+
+def status_of(item: dict[str, Any]) -> str | None:
+    """OpenAI's types give some items no status."""
+    need(("status" in item) != (item["type"] in WITHOUT_STATUS), "who has a status?")
+    return item.get("status")
 
 
 def check_item(item: dict[str, Any]) -> None:
@@ -142,17 +184,33 @@ def check_item(item: dict[str, Any]) -> None:
     kind = item["type"]
     need(kind in PREFIXES, f"unknown type of item {kind}")
     need(item["id"].startswith(PREFIXES[kind]), f"{item['id']} is no id of a {kind}")
-    need(item["status"] in ("in_progress", "completed", "incomplete"), "unknown status")
+    states = ["in_progress", "completed", "incomplete"]
+    if kind in STEPS:
+        states += ["searching", "interpreting", "calling", "failed"]
+    need(status_of(item) in (*states, None), "unknown status")
     if kind == "message":
         need(item["role"] == "assistant", "who says this?")
         need(item["phase"] in ("commentary", "final_answer"), "a message without a phase")
         for part in item["content"]:
             need({"text", "annotations", "logprobs"} <= part.keys(), "a part lacks fields")
+            for note in part["annotations"]:
+                check_annotation(note, part["text"])
     elif kind == "reasoning":
         need(isinstance(item["summary"], list), "summary is no list")
+    elif kind in STEPS:
+        need("call_id" not in item, "the client has nothing to answer")
     else:
         need({"call_id", "name"} <= item.keys(), "a call lacks fields")
         need(item["call_id"], "a call without an id")
+
+
+def check_annotation(note: dict[str, Any], text: str) -> None:
+    """An annotation stands over what it is about."""
+    start, end = note["start_index"], note["end_index"]
+    need(0 <= start <= end <= len(text), "an annotation is outside of the text")
+    if note["type"] == "url_citation":
+        need(text[start:end].startswith("(["), "an annotation is not over a link")
+        need(text[start:end].endswith("))"), "an annotation is not over the whole link")
 
 
 class _Checker:
@@ -170,6 +228,8 @@ class _Checker:
         self.closed = False
         """Whether the part was closed."""
         self.summary: list[str] = []
+        self.steps: list[str] = []
+        self.notes: list[Any] = []
 
     def take(self, number: int, event: dict[str, Any]) -> None:
         kind = event["type"]
@@ -218,13 +278,15 @@ class _Checker:
         item = event["item"]
         need(self.item is None, "the item before is not done")
         need(event["output_index"] == len(self.done), "output_index is not the next")
-        need(item["status"] == "in_progress", "a new item is in progress")
+        need(status_of(item) in ("in_progress", None), "a new item is in progress")
         check_item(item)
         for field in ("content", "arguments", "input", "summary"):
-            need(not item.get(field), f"a new item has {field} already")
+            if item["type"] != "mcp_approval_request":  # shown when it is whole
+                need(not item.get(field), f"a new item has {field} already")
         self.item = item
         self.part, self.said, self.closed = None, None, False
         self.text, self.logprobs, self.summary = [], [], []
+        self.steps, self.notes = [], []
 
     def inside(self, kind: str, event: dict[str, Any]) -> None:
         item = self.item
@@ -233,7 +295,15 @@ class _Checker:
         need(event["item_id"] == item["id"], "the id is another item's")
         need(event["output_index"] == len(self.done), "output_index is another item's")
         family = kind.split(".")[1]
-        if kind == "response.content_part.added":
+        if item["type"] in STEPS:
+            self.stepped(item, kind.removeprefix("response."), event)
+        elif kind == "response.output_text.annotation.added":
+            need(self.part is not None and self.said is None, "no part is open")
+            need(event["content_index"] == 0, "content_index is another part's")
+            need(event["annotation_index"] == len(self.notes), "annotation_index is not the next")
+            check_annotation(event["annotation"], "".join(self.text))
+            self.notes.append(event["annotation"])
+        elif kind == "response.content_part.added":
             need(item["type"] in ("message", "reasoning"), "this item has no parts")
             need(self.part is None, "there is a part already")
             need(event["content_index"] == 0, "the first part is not number 0")
@@ -274,6 +344,23 @@ class _Checker:
                 need(event["name"] == item["name"], "done names another function")
             self.said = event
 
+    def stepped(self, item: dict[str, Any], kind: str, event: dict[str, Any]) -> None:
+        """An event of an item of the server's own."""
+        delta, whole, field = STEP_DELTAS.get(item["type"], (None, None, ""))
+        steps = STEPS[item["type"]]
+        if kind == delta:
+            need(len(self.steps) == 1, "a delta is out of its place")
+            need(event["delta"] != "", "an empty delta")
+            self.text.append(event["delta"])
+            return
+        need(len(self.steps) < len(steps), "out of order")
+        if item["type"].startswith("mcp_") and len(self.steps) == len(steps) - 1:
+            kind = kind.replace(".failed", ".completed")
+        need(kind == steps[len(self.steps)], "out of order")
+        if kind == whole:
+            need(event[field] == "".join(self.text), "the whole is not the sum of the deltas")
+        self.steps.append(kind)
+
     def placed(self, delta: str, event: dict[str, Any]) -> None:
         part = TEXT_EVENTS[delta][2]
         if part is None:
@@ -299,7 +386,7 @@ class _Checker:
         assert before is not None
         need(event["output_index"] == len(self.done), "output_index is another item's")
         check_item(item)
-        need(item["status"] != "in_progress", "a done item is still in progress")
+        need(status_of(item) != "in_progress", "a done item is still in progress")
         for field in ("id", "type", "call_id", "name", "namespace", "phase", "role"):
             need(before.get(field) == item.get(field), f"{field} changed")
         need(self.part is None or self.closed, "the part is not done")
@@ -309,12 +396,18 @@ class _Checker:
             need(self.part is not None, "a message without a part")
             need(item["content"][0]["text"] == text, "the item has another text")
             need(item["content"][0]["logprobs"] == self.logprobs, "other log probabilities")
+            need(item["content"][0]["annotations"] == self.notes, "other annotations")
         elif kind == "reasoning":
             parts = [part["text"] for part in item["content"]]
             need("".join(parts) == text, "the item has another text")
             if self.summary:
                 need(self.summary[-1] == "part.done", "the summary is not done")
             need(bool(item["summary"]) == bool(self.summary), "the summary was not streamed")
+        elif kind in STEPS:
+            if status_of(item) in ("completed", None):
+                need(self.steps == STEPS[kind], "a completed call skipped a step")
+            if kind in STEP_DELTAS:
+                need(item[STEP_DELTAS[kind][2]] == text, "the item has another text")
         else:
             need(self.said is not None, "a call's text is not done")
             field = "arguments" if kind == "function_call" else "input"

@@ -60,14 +60,14 @@ def test_the_schemas_refuse_what_is_wrong():
     assert not CHUNK.is_valid({"id": "x", "choices": [{}]})
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(turns(), min_size=1, max_size=2), st.booleans(), st.booleans())
 def test_whole_answers_have_openais_schema(choices, logprobs, deprecated):
     whole, _ = both(choices, logprobs=logprobs, deprecated_functions=deprecated)
     WHOLE.validate(whole)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(
     # The schema of chunks has no custom calls.
     st.lists(turns(structured_parts=False), min_size=1, max_size=2),
@@ -79,7 +79,7 @@ def test_chunks_have_openais_schema(choices, logprobs, deprecated):
         CHUNK.validate(chunk)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(turns(structured_parts=False), min_size=1, max_size=2), st.booleans())
 def test_openais_client_reads_answers_and_chunks_strictly(choices, logprobs):
     types = pytest.importorskip("openai.types.chat")
@@ -89,7 +89,7 @@ def test_openais_client_reads_answers_and_chunks_strictly(choices, logprobs):
         types.ChatCompletionChunk.model_validate(chunk, strict=True)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(turns(structured_parts=False), min_size=1, max_size=2))
 def test_openais_client_puts_the_stream_together_to_the_whole_answer(choices):
     streaming = pytest.importorskip("openai.lib.streaming.chat")

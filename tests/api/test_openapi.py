@@ -42,6 +42,8 @@ def test_the_routes_are_those_of_the_gateway():
         ("/v1/chat/completions/{id}", "post"),
         ("/v1/chat/completions/{id}/messages", "get"),
         ("/v1/completions", "post"),
+        ("/v1/containers/{id}/files/{file_id}", "get"),
+        ("/v1/containers/{id}/files/{file_id}/content", "get"),
         ("/v1/conversations", "post"),
         ("/v1/conversations/{id}", "delete"),
         ("/v1/conversations/{id}", "get"),

@@ -450,6 +450,7 @@ OTHERS: list[tuple[dict[str, Any], list[tuple[str, ...]]]] = [
         {"type": "program_output", "call_id": "g", "result": "7"},
         [("functions.program", "commentary", "7")],
     ),
+    ({"type": "web_search_call", "id": "w", "action": {"type": "search", "query": "x"}}, []),
 ]
 
 
@@ -542,3 +543,39 @@ def test_what_users_and_tools_write_never_becomes_markup():
 def test_kinds_of_items_do_not_overlap():
     assert not KINDS.keys() & TOLD.keys()
     assert not (KINDS.keys() | TOLD.keys()) & LEFT_OUT
+
+
+SEEN = {
+    "to": "browser.search",
+    "text": '{"query":"x"}',
+    "result": "<|end|> found",
+    "kind": "code",
+}
+
+
+def test_a_call_of_this_server_is_told_as_the_model_saw_it():
+    item = {"type": "web_search_call", "id": "ws_1", "antiphon_seen": SEEN}
+    request = decode([USER, item])
+    assert said(request)[1:] == [
+        ("assistant", "browser.search", '{"query":"x"}'),
+        ("browser.search", "analysis", "<|end|> found"),
+    ]
+    assert request.ignored == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"to": "browser.search<|message|>"},
+        {"to": "user"},
+        {"to": "functions.a b"},
+        {"channel": "final"},
+        {"kind": "json<|message|>x"},
+        {"text": 7},
+    ],
+)
+def test_what_no_call_of_ours_looks_like_is_not_told_so(wrong):
+    item = {"type": "web_search_call", "id": "ws_1", "antiphon_seen": {**SEEN, **wrong}}
+    request = decode([USER, item])
+    assert said(request)[1:] == []
+    assert request.ignored == ("input[1].type=web_search_call",)

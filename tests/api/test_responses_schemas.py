@@ -82,7 +82,7 @@ def test_the_schemas_refuse_what_is_wrong():
         check_schema_of_event({"type": "response.unheard_of"})
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(turns(), st.sampled_from(REQUESTS), DIALECTS)
 def test_every_event_has_openais_schema(events, request, dialect):
     writer = stream(request, dialect)
@@ -92,7 +92,7 @@ def test_every_event_has_openais_schema(events, request, dialect):
         check_schema_of_event(json.loads(event))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(turns(), st.sampled_from(REQUESTS), st.data())
 def test_events_of_a_response_that_breaks_off_have_openais_schema(events, request, data):
     writer = stream(request)
@@ -106,7 +106,7 @@ def test_events_of_a_response_that_breaks_off_have_openais_schema(events, reques
         check_schema_of_event(json.loads(event))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(turns(), st.sampled_from(REQUESTS))
 def test_openais_client_reads_every_event_strictly(events, request):
     types = pytest.importorskip("openai.types.responses")
@@ -122,7 +122,7 @@ def test_openais_client_reads_every_event_strictly(events, request):
     types.Response.model_validate_json(writer.response)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(turns(), st.sampled_from(REQUESTS[:2]))
 def test_openais_client_puts_the_stream_together_to_the_whole_response(events, request):
     streaming = pytest.importorskip("openai.lib.streaming.responses._responses")

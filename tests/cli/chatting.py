@@ -173,9 +173,7 @@ def chatted(
             talk = Talk(
                 talker, OtherModels(own, *models), given(**(options or {})), stack, Told(), None
             )
-            app = ChatApp(
-                talk, history or History(None), notes=notes, clock=clock or Clock()
-            )
+            app = ChatApp(talk, history or History(None), notes=notes, clock=clock or Clock())
             async with app.run_test(size=size) as pilot:
                 chat = Chat(app, pilot)
                 await chat.until(lambda: app.prompt.has_focus)

@@ -441,7 +441,9 @@ def test_leaving_stops_a_turn() -> None:
         await chat.press("ctrl+d")
         await chat.until(lambda: not chat.app.is_running)
 
-    app = chatted(scenario, agent=agent_of(engine=held(f"{FINAL}one two three<|return|>", before=5)))
+    app = chatted(
+        scenario, agent=agent_of(engine=held(f"{FINAL}one two three<|return|>", before=5))
+    )
     assert not app.busy
 
 

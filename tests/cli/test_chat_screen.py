@@ -103,9 +103,7 @@ def test_no_trace_of_the_catalogue_shows_a_tag() -> None:
 
     def tools_of(row) -> list[Made]:
         names = sorted({*(row.tools or ()), *called(row)})
-        return list(
-            {n: Made(n.removeprefix("functions."), parameters=ANY) for n in names}.values()
-        )
+        return list({n: Made(n.removeprefix("functions."), parameters=ANY) for n in names}.values())
 
     chatted(scenario, agent=agent_of(engine=ThenAnswers("ids", rows[0])), size=(100, 30))
 
@@ -227,7 +225,8 @@ def test_long_code_and_tables_are_cut_where_nobody_sees_it() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "piece", ["[", "*a_", "`", "<a ", "![", "a**b_c ", "((", "&", "\\", "> ", "- ", "`a``b", "|a", "#"]
+    "piece",
+    ["[", "*a_", "`", "<a ", "![", "a**b_c ", "((", "&", "\\", "> ", "- ", "`a``b", "|a", "#"],
 )
 def test_no_markdown_takes_longer_for_being_hostile(piece: str) -> None:
     """A hundred times the text takes no more than some hundred times as long."""

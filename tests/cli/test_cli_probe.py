@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import socket
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from tests.engines.detecting import ConstrainedLlama
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.openai import FakeOpenai
 from tests.fakes.vllm import FakeVllm
+from tests.ports import closed_port
 
 from antiphon.cli.probe_view import show
 from antiphon.cli.terminal import Terminal
@@ -39,9 +40,10 @@ Usable: antiphon serve --engine {url}
 """
 
 
-def closed_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        return f"http://127.0.0.1:{gone.getsockname()[1]}"
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    with closed_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_usable_engine_is_a_table_with_reasons_and_exit_code_0(antiphon):
@@ -59,8 +61,8 @@ def test_another_model_is_listed_with_its_reason_and_exit_code_1(antiphon):
     assert result.err == ""
 
 
-def test_a_server_that_is_not_there_is_said_in_words_and_exit_code_1(antiphon):
-    url = closed_port()
+def test_a_server_that_is_not_there_is_said_in_words_and_exit_code_1(antiphon, nobody):
+    url = nobody
     result = antiphon("probe", url)
     assert result.code == 1
     assert f"{url} does not answer: Connection refused" in result.out

@@ -53,7 +53,7 @@ def call(tool: str, **arguments: object) -> str:
 
 
 def test_the_answer_is_all_that_goes_to_stdout(antiphon) -> None:
-    done = antiphon("run", "--engine", "scripted", "What is", "2 + 3?")
+    done = antiphon("run", "--engine", "scripted", "--tools", "none", "What is", "2 + 3?")
     assert (done.code, done.out) == (0, "2 + 3 = 5\n")
     assert done.err.splitlines()[:2] == ["scripted, scripted engine", "thinking: Answer directly."]
     assert done.err.splitlines()[-1].startswith("1 turn, 0 calls, ")
@@ -61,7 +61,7 @@ def test_the_answer_is_all_that_goes_to_stdout(antiphon) -> None:
 
 
 def test_quiet_says_only_the_answer(antiphon) -> None:
-    done = antiphon("run", "-q", "--engine", "scripted", "What is 2 + 3?")
+    done = antiphon("run", "-q", "--engine", "scripted", "--tools", "none", "What is 2 + 3?")
     assert done == (0, "2 + 3 = 5\n", "")
 
 
@@ -87,7 +87,7 @@ def test_without_a_workspace_no_tool_of_the_folder_is_offered(antiphon) -> None:
 
 
 def test_json_prints_every_event_as_a_line(antiphon) -> None:
-    done = antiphon("run", "--engine", "scripted", "--json", "What is 2 + 3?")
+    done = antiphon("run", "--engine", "scripted", "--tools", "none", "--json", "What is 2 + 3?")
     events = [json.loads(line) for line in done.out.splitlines()]
     assert [events[0]["type"], events[-1]["type"]] == ["run-started", "run-ended"]
     assert events[-1]["answer"] == "2 + 3 = 5"
@@ -232,11 +232,23 @@ def test_a_session_is_kept_only_if_that_is_wanted_and_can_be_gone_on_with(antiph
     antiphon("run", "-q", "--engine", "scripted", "My name is Bob.")
     assert antiphon("sessions", "list").out == ""
     antiphon("run", "-q", "--save", "--engine", "scripted", "My name is Bob.")
-    done = antiphon("run", "-q", "--continue", "--engine", "scripted", "What is my name?")
+    done = antiphon(
+        "run", "-q", "--continue", "--engine", "scripted", "--tools", "none", "What is my name?"
+    )
     assert (done.code, done.out) == (0, "Bob\n") or "Bob" in done.out
     (line,) = antiphon("sessions", "list", "--json").out.splitlines()
     id = json.loads(line)["id"]
-    done = antiphon("run", "-q", "--resume", id[-4:], "--engine", "scripted", "What is my name?")
+    done = antiphon(
+        "run",
+        "-q",
+        "--resume",
+        id[-4:],
+        "--engine",
+        "scripted",
+        "--tools",
+        "none",
+        "What is my name?",
+    )
     assert "Bob" in done.out
     shown = antiphon("sessions", "show", id).out
     assert shown.count("## User") == 3
@@ -253,7 +265,7 @@ def test_the_state_folder_holds_sessions_and_a_setting_moves_them(antiphon, tmp_
 
 
 def test_sessions_are_listed_exported_and_removed(antiphon, tmp_path: Path) -> None:
-    antiphon("run", "-q", "--save", "--engine", "scripted", "What is 2 + 3?")
+    antiphon("run", "-q", "--save", "--engine", "scripted", "--tools", "none", "What is 2 + 3?")
     listed = antiphon("sessions", "list", "--here")
     assert re.fullmatch(r"\S+  \d{4}-\d\d-\d\d \d\d:\d\d  scripted  What is 2 \+ 3\?\n", listed.out)
     id = listed.out.split()[0]

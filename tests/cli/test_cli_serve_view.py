@@ -12,11 +12,14 @@ pytest.importorskip("starlette")
 
 from antiphon.cli.serve_view import ServeView
 from antiphon.settings.model import EngineSettings, ModelSettings, Settings
+from antiphon.settings.tools import ServerToolSettings
 
 NOTE = "note: no engine was found on the usual ports, so this is a test model"
 
 
-def said(settings: Settings, name: str = "tiny-gpt-oss", state: str = "up") -> list[str]:
+def said(
+    settings: Settings, name: str = "tiny-gpt-oss", state: str = "up", *, keys: bool = True
+) -> list[str]:
     served = SimpleNamespace(
         name=name,
         gpt_oss=True,
@@ -32,7 +35,13 @@ def said(settings: Settings, name: str = "tiny-gpt-oss", state: str = "up") -> l
             SimpleNamespace(name="engine at http://h:1", state=state, detail="refused")
         ],
     )
-    services: Any = SimpleNamespace(settings=settings, catalog=catalog, sealed=None)
+    services: Any = SimpleNamespace(
+        settings=settings,
+        catalog=catalog,
+        sealed=None,
+        tools=SimpleNamespace(offered=settings.server_tools.offered),
+        policy=SimpleNamespace(has_keys=keys),
+    )
     stream = io.StringIO()
     ServeView(stream).ready("http://127.0.0.1:1", services, "none")
     return stream.getvalue().splitlines()
@@ -62,3 +71,11 @@ def test_an_engine_that_was_found_needs_no_explanation() -> None:
 
 def test_an_engine_that_is_down_is_named_once() -> None:
     assert "engine http://h:1: down: refused" in said(Settings(engine="http://h:1"), state="down")
+
+
+def test_tools_that_the_server_runs_are_named_with_those_who_may_use_them() -> None:
+    settings = Settings(server_tools=ServerToolSettings(offered=("web_search",)))
+    assert "tools: web_search: for requests with an API key" in said(settings)
+    (line,) = [line for line in said(settings, keys=False) if line.startswith("tools")]
+    assert "for nobody" in line
+    assert not any(line.startswith("tools") for line in said(Settings()))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.here import Done, run_here
 
 from antiphon.settings.load import load
 from antiphon.store.open import open_stores
@@ -33,19 +33,14 @@ def variables(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, variables: dict[str, str]):
+def store(
+    tmp_path: Path, variables: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
     """``antiphon store …``"""
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "antiphon.cli", "store", *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-            cwd=tmp_path,
-            env={**variables, **environment},
-        )
+    def run(*arguments: str, **environment: str) -> Done:
+        given = {**variables, **environment}
+        return run_here(["store", *arguments], capsys, folder=tmp_path, environment=given)
 
     return run
 

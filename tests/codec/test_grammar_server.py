@@ -168,7 +168,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in ("tree", "bounds") else pytest.mark.slow) for n in SCHEMAS],
+)
 def test_what_is_sampled_is_valid(llama_server: str, name: str, seed: int) -> None:
     value = plan(response=SCHEMAS[name], analysis=False)
     tokens = complete(llama_server, value, seed=seed, temperature=1.0)

@@ -65,7 +65,7 @@ REGEXES = [
 
 @pytest.mark.parametrize("pattern", REGEXES)
 @given(text=st.text('abc,.\n"\\<|é🌹\t\x01', max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_regular_expression_takes_exactly_what_it_matches(pattern: str, text: str) -> None:
     grammar = compiled("regex", pattern)
     assert takes(grammar, text) == (re.fullmatch(pattern, text) is not None)
@@ -182,7 +182,7 @@ def test_what_would_mean_something_else_to_llama_cpp_is_left_to_the_check(defini
 
 
 @given(st.text('stArx:\n|()[]*+?{}1,"/\\%.->~& ', max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_definition_is_an_error(text: str) -> None:
     for definition in (text, f"start: {text}"):
         syntax: Literal["lark", "regex"]

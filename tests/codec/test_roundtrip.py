@@ -35,7 +35,7 @@ def messages(draw: st.DrawFn) -> Message:
 
 
 @pytest.mark.parametrize("dialect", ["reference", "emission"])
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(conversation=st.lists(messages(), max_size=6))
 def test_render_then_parse_gives_the_messages_back(
     dialect: str, conversation: list[Message]

@@ -363,7 +363,9 @@ def test_events_behind_a_gap_wait_for_what_is_missing(store: Opener) -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     batches=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), max_size=8),

@@ -6,7 +6,6 @@ Two gateways, one PostgreSQL and nginx in front, all real, on one machine.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import http.client
 import json
 import os
@@ -25,6 +24,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.e2e.serving import command
+from tests.fakes.certificate import make_certificate
+from tests.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "deployment"
 WAIT = 60.0
@@ -48,13 +49,6 @@ def replaced(name: str, changes: dict[str, str]) -> str:
         assert old in text, f"{name} has no {old}"
         text = text.replace(old, new)
     return text
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Client:
@@ -244,7 +238,7 @@ class Nginx:
         self._folder.mkdir()
         self.port = free_port()
         self.url = f"https://localhost:{self.port}"
-        self._certify()
+        make_certificate(self._folder, "localhost")
         site = replaced(
             "nginx.conf",
             {
@@ -289,33 +283,6 @@ class Nginx:
         self._process.terminate()
         _, said = self._process.communicate(timeout=WAIT)
         return said
-
-    def _certify(self) -> None:
-        """A certificate of its own for localhost."""
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.x509.oid import NameOID
-
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        (self._folder / "antiphon.crt").write_bytes(certificate.public_bytes(pem))
-        (self._folder / "antiphon.key").write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
 
 
 @contextlib.contextmanager

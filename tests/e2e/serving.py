@@ -34,6 +34,14 @@ class Serving(NamedTuple):
         """What OpenAI's clients want."""
         return f"{self.url}/v1"
 
+    def says(self, text: str) -> str:
+        """The log, once ``text`` is in it."""
+        deadline = time.monotonic() + START_SECONDS
+        while text not in (log := "".join(self.log)):
+            assert time.monotonic() < deadline, f"it never said {text!r}: {log}"
+            time.sleep(0.02)
+        return log
+
     def post(self, path: str, body: Any) -> Any:
         """A JSON answer, whatever its status."""
         request = urllib.request.Request(

@@ -85,10 +85,11 @@ def test_in_a_pipe_it_prints_whole_plain_lines(start: Start) -> None:
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("effort", "thoughts"),
     [
-        pytest.param("low", [], marks=pytest.mark.slow),
+        ("low", []),
         (
             "high",
             [
@@ -108,6 +109,7 @@ def test_effort_decides_how_much_it_thinks(start: Start, effort: str, thoughts: 
     ]
 
 
+@pytest.mark.slow
 def test_json_gives_every_step_as_a_line(start: Start) -> None:
     out, _ = start("--json").communicate()
     steps = [json.loads(line) for line in out.splitlines()]
@@ -153,6 +155,7 @@ def test_on_a_terminal_tokens_appear_one_by_one_in_colour(start: Start) -> None:
     assert re.search(rb"We\x1b\[0m\x1b\[[0-9;]*m need", shown)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_and_its_server(start: Start) -> None:
     demo = start()
     assert demo.stdout is not None

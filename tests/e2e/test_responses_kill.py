@@ -26,7 +26,7 @@ LINES = [
     {
         "emit": "<|channel|>analysis<|message|>One two three.<|end|><|start|>assistant"
         "<|channel|>final<|message|>Four five six seven.<|return|>",
-        "delay_ms": 3,
+        "delay_ms": 10,
     }
 ]
 

@@ -50,6 +50,7 @@ def test_the_tiny_model_calls_its_tool_and_answers(run: Run) -> None:
     assert last.startswith("2 turns, 1 call, ")
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_in_another_process(run: Run) -> None:
     first = run("run", "--engine", "tiny", "--save", "What is the weather like in Paris?")
     assert first.returncode == 0, first.stderr

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -23,6 +24,7 @@ pytest.importorskip("starlette")
 from tests.e2e.serving import Serving, serving
 
 from antiphon.codec.parse import parse
+from antiphon.engines.tiny import weather
 from antiphon.model.content import TextContent
 from antiphon.vocab.control import CHANNEL, CONTROL_NAMES, END, MESSAGE, START
 
@@ -52,28 +54,7 @@ PERSON = {
     "required": ["colour", "sizes", "nested"],
     "additionalProperties": False,
 }
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_current_weather",
-        "description": "Gets the current weather in the provided location.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "location": {
-                    "type": "string",
-                    "description": "The city and state, e.g. San Francisco, CA",
-                },
-                "format": {
-                    "type": "string",
-                    "enum": ["celsius", "fahrenheit"],
-                    "default": "celsius",
-                },
-            },
-            "required": ["location"],
-        },
-    },
-}
+WEATHER = {"type": "function", "function": msgspec.to_builtins(weather.WEATHER)}
 
 
 class Traced(NamedTuple):
@@ -322,7 +303,7 @@ def processing(url: str) -> int:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_frees_its_slot_within_a_second(
+def test_a_client_that_goes_frees_its_slot_long_before_the_end(
     llama_server: str, tmp_path: Path, stream: bool
 ) -> None:
     body = {
@@ -356,5 +337,5 @@ def test_a_client_that_goes_frees_its_slot_within_a_second(
             assert time.monotonic() < deadline
         connection.close()
         gone = time.monotonic()
-        while processing(llama_server):
-            assert time.monotonic() < gone + 1.0
+        while processing(llama_server):  # It would go on for half a minute.
+            assert time.monotonic() < gone + 5.0

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("starlette")
@@ -17,28 +18,11 @@ pytest.importorskip("starlette")
 from tests.api.responses_grammar import check_events, check_response, read_sse
 from tests.e2e.serving import Serving, serving
 
+from antiphon.engines.tiny import weather
+
 pytestmark = pytest.mark.slow
 
-WEATHER = {
-    "type": "function",
-    "name": "get_current_weather",
-    "description": "Gets the current weather in the provided location.",
-    "parameters": {
-        "type": "object",
-        "properties": {
-            "location": {
-                "type": "string",
-                "description": "The city and state, e.g. San Francisco, CA",
-            },
-            "format": {
-                "type": "string",
-                "enum": ["celsius", "fahrenheit"],
-                "default": "celsius",
-            },
-        },
-        "required": ["location"],
-    },
-}
+WEATHER = {"type": "function", **msgspec.to_builtins(weather.WEATHER)}
 
 
 @pytest.fixture(scope="module")

@@ -385,6 +385,7 @@ def test_engines_come_and_go_with_the_settings() -> None:
 # Engines that we start
 
 
+@pytest.mark.slow
 def test_a_model_that_the_settings_drop_is_unloaded(tiny_model_path: Path, tmp_path: Path) -> None:
     settings = registry(tmp_path, mine=f'checkpoint = "{tiny_model_path}"')
 
@@ -442,6 +443,7 @@ def test_a_model_of_the_registry_starts_with_its_first_request(
     use(settings, body)
 
 
+@pytest.mark.slow
 def test_a_gguf_is_served_under_its_files_name(tiny_model_path: Path) -> None:
     lines: list[str] = []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -20,6 +19,7 @@ from tests.fakes.lemonade import FakeLemonade
 from tests.fakes.llama_server import FakeLlamaServer
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.wire import Faults
+from tests.ports import closed_port
 
 from antiphon.engines.detect import KINDS, ProbeReport, probe
 from antiphon.engines.detect.asking import MAX_ANSWER_BYTES, Answer, Asker
@@ -47,9 +47,8 @@ def ask_raw(answer: bytes, *, hold: bool = False, seconds: float = 10) -> Answer
 
 
 def test_a_server_that_is_not_there_is_a_report() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
-    report = asyncio.run(probe(url))
+    with closed_port() as port:
+        report = asyncio.run(probe(f"http://127.0.0.1:{port}"))
     assert report.kind.value is None
     assert not report.usable
     assert report.error is not None
@@ -252,7 +251,7 @@ def test_a_trial_that_fails_falls_back_to_what_is_usual_and_says_why(faults: Fau
 
 
 def test_a_trial_that_hangs_ends_with_the_probes_time() -> None:
-    report = probed(FakeLlamaServer(faults=Faults(hang=1)), timeout=1.0)
+    report = probed(FakeLlamaServer(faults=Faults(hang=1)), timeout=2.0)
     (model,) = report.models
     assert model.reading.reason.startswith("usual for llama.cpp; /completion: no answer within")
 

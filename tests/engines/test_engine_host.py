@@ -12,9 +12,10 @@ import pytest
 
 pytest.importorskip("aiohttp")
 
+from antiphon.engines.group import Group
 from antiphon.engines.launch.host import EngineHost, Order, decode_order, encode_order
 from antiphon.engines.launch.plan import LaunchPlan
-from antiphon.engines.lifecycle import Group, Unit
+from antiphon.engines.lifecycle import Unit
 from antiphon.errors import EngineError
 
 

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from antiphon.engines.group import Group
 from antiphon.engines.lazy import LazyEngine
-from antiphon.engines.lifecycle import Group, Unit
+from antiphon.engines.lifecycle import Unit
 from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest, Engine
 from antiphon.errors import EngineError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ import pytest
 aiohttp = pytest.importorskip("aiohttp")
 
 from tests.engines.chunks import tokens_of  # noqa: E402
+from tests.ports import closed_port  # noqa: E402
 
 from antiphon.codec.parse import parse  # noqa: E402
 from antiphon.codec.render import Renderer  # noqa: E402
@@ -229,10 +229,10 @@ def test_cancelling_the_task_frees_the_slot_for_the_next(llama_server: str) -> N
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
-    with pytest.raises(EngineError, match=f"cannot reach llama.cpp's server at {url}"):
-        complete(url, prompt=[1])
+    with closed_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(EngineError, match=f"cannot reach llama.cpp's server at {url}"):
+            complete(url, prompt=[1])
 
 
 def against(answer: bytes, *, hold: bool = False, read_timeout: float = 60.0) -> list[Chunk]:

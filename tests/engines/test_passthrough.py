@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from aiohttp import web
 from tests.engines.detecting import handler_server, raw_server
 from tests.fakes.chat import ANSWER
 from tests.fakes.vllm import FakeVllm
+from tests.ports import closed_port
 
 from antiphon.engines.passthrough import PASSED, Passed, Passthrough
 from antiphon.errors import EngineError
@@ -238,15 +238,12 @@ def test_an_engine_that_refuses_our_key_is_our_trouble_and_not_the_clients(statu
 
 
 def test_an_engine_that_is_not_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
-
     async def use(engine: Passthrough) -> None:
         async with engine.open(CHAT, BODY):
             pass
 
-    with pytest.raises(EngineError, match="cannot reach the engine at"):
-        through(url, use)
+    with closed_port() as port, pytest.raises(EngineError, match="cannot reach the engine at"):
+        through(f"http://127.0.0.1:{port}", use)
 
 
 @pytest.mark.parametrize(

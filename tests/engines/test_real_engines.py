@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ pytest.importorskip("numpy")
 from tests.engines.chunks import parsed
 from tests.engines.tiny_folder import Layout, write_folder
 from tests.fakes.wire import ids_of
+from tests.ports import free_port
 
 from antiphon.codec.parse import parse
 from antiphon.codec.render import Renderer
@@ -96,8 +96,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @contextmanager
 def running(command: list[str], model: str, ready: str) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [PYTHON, *[part.format(model=model, port=port) for part in command]],
         stdout=subprocess.PIPE,

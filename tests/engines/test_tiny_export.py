@@ -129,6 +129,7 @@ def test_the_token_tables_are_those_the_model_was_measured_with(model: Model, na
     assert hashlib.sha256(blocks.tobytes()).hexdigest() == TABLES[name]
 
 
+@pytest.mark.slow  # The tables are known by their hashes: this says what they were made of.
 @pytest.mark.parametrize(("name", "key"), [("token_embd.weight", "E"), ("output.weight", "H")])
 def test_learned_rows_come_from_the_weights_and_the_rest_is_codes(
     model: Model, name: str, key: str

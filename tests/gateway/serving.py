@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
 import threading
+import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +26,7 @@ from antiphon.engines.protocol import (
 )
 from antiphon.engines.served import EngineHealth, ModelCard, Served
 from antiphon.gateway.app import create_app
+from antiphon.gateway.lifecycle import Lifecycle
 from antiphon.gateway.server import GatewayServer, bind
 from antiphon.gateway.services import Services
 from antiphon.settings.model import ModelSettings, ServerSettings, Settings
@@ -32,6 +36,16 @@ from antiphon.vocab.tokenizer import default_tokenizer
 
 WAIT = 20.0
 """Seconds that anything may take before a test fails."""
+TURNS = 20
+"""Turns of its loop within which a server is done with a request that it has answered."""
+
+
+def until(true: Callable[[], object], seconds: float = WAIT) -> None:
+    """Wait for something that another thread brings about."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.002)
 
 
 def final(text: str) -> list[int]:
@@ -186,19 +200,23 @@ class Answer(NamedTuple):
         )
 
 
-class Gateway:
-    """A running gateway. When the block ends it is stopped, and nothing may be left of it."""
+class Running(ABC):
+    """A server in a thread of its own. When the block ends it is stopped, and nothing may be left
+    of it.
+    """
 
-    def __init__(self, engine: Any, settings: Settings | None = None, **how: Any) -> None:
-        self.engine = engine
-        self.settings = settings or Settings()
-        self.catalog = how.pop("catalog", None) or OneModel(
-            engine, **{k: how.pop(k) for k in ("gpt_oss", "passthrough") if k in how}
-        )
-        self._how = how
+    loop: asyncio.AbstractEventLoop
+    server: GatewayServer
+    lifecycle: Lifecycle
+
+    def __init__(self) -> None:
         self._ready = threading.Event()
         self._left: list[str] = []
         self._error: BaseException | None = None
+
+    @abstractmethod
+    def make(self, listener: socket.socket, on_ready: Callable[[], None]) -> GatewayServer:
+        """The server, in its own event loop; sets ``lifecycle``."""
 
     def __enter__(self) -> Self:
         self._listener = bind("127.0.0.1", 0)
@@ -225,8 +243,7 @@ class Gateway:
         if self._error is not None:
             raise self._error
         assert self._left == []
-        assert self.services.lifecycle.active == 0
-        assert getattr(self.engine, "running", 0) == 0
+        assert self.lifecycle.active == 0
 
     def _run(self) -> None:
         try:
@@ -239,24 +256,62 @@ class Gateway:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        app = create_app(self.settings, catalog=self.catalog, **self._how)
-        self.services: Services = app.state.services
-        self.server = GatewayServer(
-            app,
-            self._listener,
-            lifecycle=self.services.lifecycle,
-            shutdown_seconds=self.settings.server.shutdown_seconds,
-            on_ready=self._ready.set,
-        )
+        self.server = self.make(self._listener, self._ready.set)
         await self.server.serve(sockets=[self._listener])
         await asyncio.sleep(0)
         this = asyncio.current_task()
         self._left = [repr(task) for task in asyncio.all_tasks() if task is not this]
 
+    def turn(self) -> None:
+        """Let the server do what it does when an answer is out: count, log, settle accounts."""
+        done = threading.Event()
+
+        def turn(left: int) -> None:
+            if left:
+                self.loop.call_soon(turn, left - 1)
+            else:
+                done.set()
+
+        with contextlib.suppress(RuntimeError):  # It has ended.
+            self.loop.call_soon_threadsafe(turn, TURNS)
+            while not done.wait(0.05) and self._thread.is_alive():
+                pass
+
     @property
     def port(self) -> int:
         port: int = self._listener.getsockname()[1]
         return port
+
+
+class Gateway(Running):
+    """A running gateway."""
+
+    services: Services
+
+    def __init__(self, engine: Any, settings: Settings | None = None, **how: Any) -> None:
+        super().__init__()
+        self.engine = engine
+        self.settings = settings or Settings()
+        self.catalog = how.pop("catalog", None) or OneModel(
+            engine, **{k: how.pop(k) for k in ("gpt_oss", "passthrough") if k in how}
+        )
+        self._how = how
+
+    def make(self, listener: socket.socket, on_ready: Callable[[], None]) -> GatewayServer:
+        app = create_app(self.settings, catalog=self.catalog, **self._how)
+        self.services = app.state.services
+        self.lifecycle = self.services.lifecycle
+        return GatewayServer(
+            app,
+            listener,
+            lifecycle=self.lifecycle,
+            shutdown_seconds=self.settings.server.shutdown_seconds,
+            on_ready=on_ready,
+        )
+
+    def join(self) -> None:
+        super().join()
+        assert getattr(self.engine, "running", 0) == 0
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT)
@@ -280,9 +335,11 @@ class Gateway:
             connection.request(method, path, body, {**given, **(headers or {})})
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read())
+            answer = Answer(response.status, names, response.read())
         finally:
             connection.close()
+        self.turn()
+        return answer
 
     def chat(self, text: Any = "Hi", **parameters: Any) -> Answer:
         messages = [{"role": "user", "content": text}]

@@ -128,7 +128,7 @@ def test_a_stream_that_waited_in_vain_ends_with_an_error_event() -> None:
     engine = StepEngine(gate, final("Mine."))
     settings = Settings(
         server=ServerSettings(keepalive_seconds=0.02),
-        limits=LimitSettings(concurrent=1, queue_seconds=0.1),
+        limits=LimitSettings(concurrent=1, queue_seconds=0.5),
     )
     with Gateway(engine, settings) as gateway:
         first = Client(gateway)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.here import run_here
 
 from antiphon.cli.app import COMMANDS
 from antiphon.settings.options import options
@@ -89,7 +90,9 @@ def run(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_it_says_where_and_what_it_serves_and_ends_well(tmp_path: Path, number: int) -> None:
     with serving(tmp_path / "home", "--engine", "scripted") as served:
         served.until("keys:")
@@ -103,15 +106,15 @@ def test_it_says_where_and_what_it_serves_and_ends_well(tmp_path: Path, number: 
     assert not any("\x1b" in line for line in served.lines)
 
 
-def test_settings_come_from_file_environment_and_flags(tmp_path: Path) -> None:
+def test_settings_come_from_file_environment_and_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "antiphon.toml"
     file.write_text('engine = "nonsense:"\nmode = "auto"\n[turn]\nseconds = 7\n')
-    done = run(
-        tmp_path / "home",
-        *("--check", "--engine", "scripted", "--set", "turn.idle_seconds=9"),
-        *("--turn-stop-strings", "3"),
-        ANTIPHON_TURN_CHOICES="2",
-    )
+    arguments = ["--check", "--engine", "scripted", "--set", "turn.idle_seconds=9"]
+    arguments += ["--turn-stop-strings", "3"]
+    env = environment(tmp_path / "home", ANTIPHON_TURN_CHOICES="2")
+    done = run_here(["serve", *arguments], capsys, folder=tmp_path, environment=env)
     assert done.returncode == 0, done.stderr
     said = done.stderr.splitlines()
     assert {
@@ -131,14 +134,23 @@ def test_settings_come_from_file_environment_and_flags(tmp_path: Path) -> None:
         (["--set", "nothing"], "NAME=VALUE"),
         (["--port", "many"], "server.port"),
         (["--host", "0.0.0.0"], "antiphon keys add"),
-        (["--engine", "scripted:missing.jsonl", "--port", "0"], "missing.jsonl"),
         (["--host", "192.0.2.1", "--set", "keys.file=/dev/null"], "192.0.2.1"),
     ],
 )
-def test_what_is_wrong_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
-    done = run(tmp_path / "home", *arguments)
+def test_what_is_wrong_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    env = environment(tmp_path / "home")
+    done = run_here(["serve", *arguments], capsys, folder=tmp_path, environment=env)
     assert done.returncode in (1, 2)
     assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_an_engine_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path / "home", "--engine", "scripted:missing.jsonl", "--port", "0")
+    assert done.returncode in (1, 2)
+    assert "missing.jsonl" in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 

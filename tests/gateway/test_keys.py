@@ -183,6 +183,7 @@ def _add_many(path: str, names: list[str]) -> None:
         add_key(Path(path), name)
 
 
+@pytest.mark.slow
 def test_processes_that_add_keys_at_once_lose_none(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     context = multiprocessing.get_context("spawn")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.governing import LogLines, Model, answering, chat
-from tests.gateway.serving import Gateway, OneModel, StepEngine, final
+from tests.gateway.serving import Gateway, OneModel, StepEngine, final, until
 
 from antiphon.errors import EngineError
 from antiphon.gateway.metrics import MAX_MODELS, OTHER, Metrics
@@ -189,10 +189,7 @@ def test_engines_are_shown_as_they_are_now() -> None:
 
 def test_the_event_loops_lag_is_measured() -> None:
     with answering() as gateway:
-        for _ in range(200):
-            if Read(gateway)("event_loop_lag_seconds_count"):
-                return
-    raise AssertionError("no lag was measured")
+        until(lambda: Read(gateway)("event_loop_lag_seconds_count"))
 
 
 def test_openmetrics_is_given_to_who_asks_for_it() -> None:

@@ -273,7 +273,7 @@ def test_a_real_route_over_a_real_socket() -> None:
     [Faults(die_after=2), Faults(hang=2), Faults(status=500, body="<html>"), Faults(garbage=2)],
 )
 def test_whatever_the_engine_does_the_client_is_told(faults: Faults) -> None:
-    idle = Settings(turn=TurnSettings(idle_seconds=0.2))
+    idle = Settings(turn=TurnSettings(idle_seconds=0.6))
     with served(faults, idle, harmony=False) as (gateway, fake):
         events = streamed(gateway)
         fake.faults = Faults()

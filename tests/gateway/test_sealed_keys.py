@@ -30,7 +30,7 @@ from tests.gateway.sealing_client import (
     seal_whole,
     sealing,
 )
-from tests.gateway.serving import Gate, Gateway, StepEngine, final
+from tests.gateway.serving import Gate, Gateway, StepEngine, final, until
 
 from antiphon.errors import SettingsError
 from antiphon.gateway.sealed.keyfile import SealKeyFile
@@ -319,18 +319,15 @@ def test_serve_seal_says_the_fingerprint_in_its_first_lines_and_takes_a_rotation
     with serving(tmp_path, "--seal", "--engine", "scripted", "--store-url", "memory") as server:
         port = int(server.url.rpartition(":")[2])
         (config,) = keys_of(port)
-        said = "".join(server.log)
-        assert config.fingerprint in said
-        assert "ohttp-keys.json" in said
+        server.says(config.fingerprint)
+        server.says("ohttp-keys.json")
         request = message("/v1/models")
         assert ask(port, config, request).inner.status == 200
         file = SealKeyFile(tmp_path / "antiphon" / "ohttp-keys.json")
         rotated = file.rotate(SealSettings(), time.time(), grace=60)
         server.process.send_signal(signal.SIGHUP)
-        for _ in range(1000):
-            configs = keys_of(port)
-            if len(configs) == 2:
-                break
+        until(lambda: len(keys_of(port)) == 2)
+        configs = keys_of(port)
         assert configs[0] == rotated[0].config
         assert ask(port, config, request).inner.status == 200
     checked = run(tmp_path, "serve", "--seal-required", "--check")
@@ -365,7 +362,7 @@ def test_workers_of_one_server_share_keys_and_refuse_the_same_copy(tmp_path: Pat
     with serving(tmp_path, "--seal", "--engine", "scripted", *more) as server:
         port = int(server.url.rpartition(":")[2])
         (config,) = keys_of(port)
-        assert "".join(server.log).count(config.fingerprint) == 1
+        assert server.says(config.fingerprint).count(config.fingerprint) == 1
         for _ in range(4):
             body, _ = seal_chunks(config, message("/v1/models"))
             statuses = [post(port, body).status for _ in range(6)]

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,9 @@ def children(of: int) -> list[int]:
 
 def is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
 
 
 def test_metrics_are_the_sum_whoever_is_asked_and_never_go_down(tmp_path: Path) -> None:
@@ -179,11 +178,12 @@ def _folders(served: Served) -> list[Path]:
     """The folders that belong to this server."""
     import tempfile
 
-    return [
-        file.parent
-        for file in Path(tempfile.gettempdir()).glob("antiphon-*/process-supervisor")
-        if file.read_text("ascii") == str(served.process.pid)
-    ]
+    found = []
+    for file in Path(tempfile.gettempdir()).glob("antiphon-*/process-supervisor"):
+        with suppress(FileNotFoundError):  # It was another server's, which has ended.
+            if file.read_text("ascii") == str(served.process.pid):
+                found.append(file.parent)
+    return found
 
 
 @pytest.mark.slow
@@ -250,7 +250,7 @@ def test_all_workers_reload(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_share_responses_streams_limits_and_reasoning(tmp_path: Path) -> None:
     engine = slow_trace(tmp_path)
-    limits = ("--set", "limits.requests_per_minute=1000")
+    limits = ("--set", "limits.requests_per_minute=12")
     with workers(tmp_path, "--engine", engine, *limits) as served, one_to_each(served, 3) as each:
         made = each[0].ask("POST", "/v1/responses", {**HELLO, "background": True})
         assert made["status"] in ("queued", "in_progress")
@@ -266,8 +266,8 @@ def test_workers_share_responses_streams_limits_and_reasoning(tmp_path: Path) ->
         for kept in each:
             kept.ask("POST", "/v1/responses", {**HELLO, "background": True})
             left.append(int(kept.headers["x-ratelimit-remaining-requests"]))
-        assert left == sorted(left, reverse=True)
-        assert left[0] - left[2] in (1, 2)  # It refills meanwhile.
+        # Eight in all, of which no worker alone saw more than four; one comes back in five seconds.
+        assert max(left) < 12 - 2
 
 
 def test_a_worker_that_cannot_start_is_one_line(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_one_model_server_serves_all_workers(tmp_path: Path, tiny_model_path: Pa
                 == ["idle", "idle"]
             )
         )
-        assert not is_alive(servers[0])
+        until(lambda: not is_alive(servers[0]))
 
         each[1].ask("POST", "/antiphon/models/load", named)
         states = [k.ask("GET", "/antiphon/models")["units"][0]["state"] for k in each]

@@ -2,78 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any, Self
 
-import uvloop
-from tests.gateway.serving import WAIT
+from tests.gateway.serving import WAIT, Running
 
 from antiphon.gateway.lifecycle import Lifecycle
-from antiphon.gateway.server import GatewayServer, bind
+from antiphon.gateway.server import GatewayServer
 from antiphon.relay.app import create_relay
 from antiphon.relay.forward import Target
 
 
-class Relay:
-    """A running relay. When the block ends it is stopped, and nothing may be left of it."""
+class Relay(Running):
+    """A running relay."""
 
     def __init__(self, to: str, **how: Any) -> None:
+        super().__init__()
         self._to = to
         self._how = how
-        self._ready = threading.Event()
-        self._error: BaseException | None = None
-        self._left: list[str] = []
 
-    def __enter__(self) -> Self:
-        self._listener = bind("127.0.0.1", 0)
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._ready.wait(WAIT)
-        if self._error is not None:
-            raise self._error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._thread.join(WAIT)
-        assert not self._thread.is_alive()
-        self._listener.close()
-        if self._error is not None:
-            raise self._error
-        assert self._left == []
-        assert self.lifecycle.active == 0
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self.server.stop)
-
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - told to the test's thread
-            self._error = error
-        finally:
-            self._ready.set()
-
-    async def _serve(self) -> None:
-        self.loop = asyncio.get_running_loop()
+    def make(self, listener: socket.socket, on_ready: Callable[[], None]) -> GatewayServer:
         self.lifecycle = Lifecycle()
-        self.server = GatewayServer(
+        return GatewayServer(
             create_relay(Target.parse(self._to), lifecycle=self.lifecycle, **self._how),
-            self._listener,
+            listener,
             lifecycle=self.lifecycle,
             shutdown_seconds=WAIT,
-            on_ready=self._ready.set,
+            on_ready=on_ready,
         )
-        await self.server.serve(sockets=[self._listener])
-        await asyncio.sleep(0)
-        this = asyncio.current_task()
-        self._left = [repr(task) for task in asyncio.all_tasks() if task is not this]
 
 
 class Wire:

@@ -311,6 +311,7 @@ def test_a_gateway_that_is_not_there_is_a_502() -> None:
         pass
     with relay_to(port) as relay:
         outer = post(relay.port, b"x", REQUEST)
+        relay.turn()
         assert relay.lifecycle.active == 0
     assert outer.status == 502
     assert json.loads(outer.body)["error"]["code"] == "gateway_unreachable"

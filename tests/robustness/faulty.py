@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.fakes.openai import FakeOpenai
 from tests.fakes.sglang import FakeSglang
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.wire import HELLO, FakeEngine
-from tests.gateway.serving import WAIT, Answer, Gateway
+from tests.gateway.serving import WAIT, Answer, Gateway, until
 
 from antiphon.settings.model import KeySettings, LimitSettings, Settings, TurnSettings
 
@@ -29,16 +28,8 @@ KINDS: dict[str, Callable[..., FakeEngine]] = {
     "ollama": FakeOllama,
     "openai": FakeOpenai,
 }
-IDLE_SECONDS = 0.3
+IDLE_SECONDS = 0.6
 """Silence of an engine that ends a turn."""
-
-
-def until(true: Callable[[], object], seconds: float = WAIT) -> None:
-    """Wait for something that another thread brings about."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.002)
 
 
 class Detected(Gateway):

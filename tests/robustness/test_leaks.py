@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.llama_server import FakeLlamaServer
 from tests.fakes.wire import Faults
-from tests.gateway.serving import Answer
-from tests.robustness.faulty import KINDS, Detected, request, served, until
+from tests.gateway.serving import Answer, until
+from tests.robustness.faulty import KINDS, Detected, request, served
 from tests.robustness.judging import judge_error
 
 from antiphon.engines.breaker import FAILURES
@@ -189,7 +189,7 @@ def test_a_client_that_goes_while_it_waits_gives_up_its_place_in_the_queue(
 
 def test_an_engine_that_is_never_done_reading_the_prompt_is_left_at_last(tmp_path: Path) -> None:
     """Signs of life are no silence, but a turn has its longest time."""
-    with served("llama.cpp", tmp_path, turn_seconds=0.3) as gateway:
+    with served("llama.cpp", tmp_path, turn_seconds=0.8) as gateway:
         assert isinstance(gateway.fake, FakeLlamaServer)
         gateway.fake.pings = 10**9
         for stream in (False, True):

@@ -37,7 +37,7 @@ from antiphon.seal import (
 PLAIN = st.binary(max_size=300)
 CHUNKS = st.lists(st.binary(min_size=1, max_size=120), min_size=1, max_size=6)
 SUITES = st.tuples(st.sampled_from(KEMS), st.sampled_from(CIPHERS))
-ENVELOPES, ENVELOPES_SLOW = 10_000, 100_000
+ENVELOPES, ENVELOPES_SLOW = 3_000, 100_000
 
 
 def flipped(data: bytes, bit: int) -> bytes:

@@ -241,6 +241,6 @@ def test_the_environment_names_the_store(tmp_path: Path) -> None:
 
 def test_clients_are_told_that_it_fails_and_not_where() -> None:
     for status in (503, 507):
-        told = as_api_error(StoreError("/home/secret/antiphon.db: I/O error", status=status))
+        told = as_api_error(StoreError("/secret/antiphon.db: I/O error", status=status))
         assert (told.status, told.type, told.code) == (status, "server_error", "store_unavailable")
         assert "secret" not in told.body().decode()

@@ -16,7 +16,8 @@ pytest.importorskip("mcp")
 from aiohttp import web
 
 from antiphon.settings.tools import McpSettings
-from antiphon.tools.mcp.config import parse_config
+from antiphon.tools.guard import Guard, GuardPolicy
+from antiphon.tools.mcp.config import McpConfig, ServerConfig, parse_config
 from antiphon.tools.mcp.servers import McpServers
 from antiphon.tools.mcp.tool import McpTool
 from antiphon.tools.protocol import ToolOutput
@@ -268,3 +269,136 @@ def test_a_server_that_comes_back_is_found_again() -> None:
             await opening.__aexit__(None, None, None)
 
     asyncio.run(main())
+
+
+# The guard
+
+
+def reached(
+    config: ServerConfig, guard: Guard, site: Site | None = None, **limits: Any
+) -> tuple[list[str], str]:
+    """The names of its tools, or why they could not be had."""
+
+    async def main() -> tuple[list[str], str]:
+        async with McpServers(McpConfig((config,)), McpSettings(**limits), {}, guard=guard) as some:
+            names = [tool.definition.name for tool in await some.tools()]
+            return names, some.problems.get(config.name, "")
+
+    return asyncio.run(main())
+
+
+def resolving(*answers: str) -> tuple[Guard, list[str]]:
+    """A guard that finds these addresses, one at a time, and what it was asked for."""
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(f"{host}:{port}")
+        return [answers[min(len(asked), len(answers)) - 1]]
+
+    return Guard(resolve=resolve), asked
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://127.0.0.1:8080/mcp", "127.0.0.1 is not on the public internet"),
+        ("http://[::1]:8080/mcp", "::1 is not on the public internet"),
+        ("http://2130706433/mcp", "is neither a name nor an address"),
+        ("http://user:pw@mcp.example/mcp", "with a user name or password"),
+        ("http://mcp.example:25/mcp", "port 25 is not opened"),
+        ("http://mcp.example/mcp", "mcp.example is not on the public internet"),
+    ],
+)
+def test_a_server_that_a_client_names_is_reached_as_any_page_is(url: str, why: str) -> None:
+    guard, _ = resolving("10.0.0.7")
+    names, problem = reached(ServerConfig(name="x", url=url, foreign=True), guard)
+    assert names == []
+    assert why in problem
+
+
+def test_each_connection_goes_to_an_address_that_was_checked(monkeypatch) -> None:
+    async def main() -> tuple[list[str], list[str], list[str], str]:
+        site = Site(says)
+        async with site.open() as url:
+            port = url.split(":")[2].split("/")[0]
+            guard, asked = resolving("127.0.0.1")
+            policy = GuardPolicy(allow=("127.0.0.1",), ports=(int(port),))
+            allowed = Guard(policy, resolve=guard._resolve)
+            named = ServerConfig(name="x", url=f"http://mcp.example:{port}/mcp", foreign=True)
+            async with McpServers(McpConfig((named,)), None, {}, guard=allowed) as servers:
+                tools = await servers.tools()
+                output = await tools[0].call({"a": 1}, emit=print)
+            hosts = [headers["Host"] for headers in site.headers]
+            return asked, hosts, [f"mcp.example:{port}"], output.text
+
+    asked, hosts, expected, text = asyncio.run(main())
+    assert set(asked) == set(expected)
+    assert set(hosts) == set(expected)
+    assert text == '{"a": 1}'
+
+
+def test_a_name_that_leads_inside_later_is_not_followed() -> None:
+    async def main() -> tuple[str, int]:
+        site = Site(says)
+        async with site.open() as url:
+            port = url.split(":")[2].split("/")[0]
+            answers = ["127.0.0.1"]
+
+            async def resolve(host: str, port: int) -> list[str]:
+                return answers
+
+            policy = GuardPolicy(allow=("127.0.0.1",), ports=(int(port),))
+            guard = Guard(policy, resolve=resolve)
+            named = ServerConfig(name="x", url=f"http://mcp.example:{port}/mcp", foreign=True)
+            async with McpServers(McpConfig((named,)), None, {}, guard=guard) as servers:
+                tools = await servers.tools()
+                answers[:] = ["10.0.0.7"]
+                output = await tools[0].call({"a": 1}, emit=print)
+            return output.text, site.calls
+
+    text, calls = asyncio.run(main())
+    assert "mcp.example is not on the public internet" in text
+    assert calls == 0
+
+
+def test_a_redirect_to_the_inside_is_not_followed() -> None:
+    async def main() -> tuple[list[str], str, int]:
+        asked = 0
+
+        async def inside(request: web.Request) -> web.StreamResponse:
+            nonlocal asked
+            asked += 1
+            return web.json_response({})
+
+        async def away(request: web.Request) -> web.StreamResponse:
+            raise web.HTTPTemporaryRedirect(f"http://127.0.0.1:{target}/mcp")
+
+        runners = []
+        for handler in (inside, away):
+            app = web.Application()
+            app.router.add_route("*", "/mcp", handler)
+            runner = web.AppRunner(app, shutdown_timeout=0.1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            runners.append(runner)
+            if handler is inside:
+                target = runner.addresses[0][1]
+        url = f"http://127.0.0.1:{runners[1].addresses[0][1]}/mcp"
+        guard = Guard(GuardPolicy(allow=(url.split("/")[2],)))
+        named = ServerConfig(name="x", url=url, headers={"Authorization": "k"}, foreign=True)
+        try:
+            async with McpServers(McpConfig((named,)), None, {}, guard=guard) as servers:
+                names = [tool.name for tool in await servers.tools()]
+                return names, servers.problems["x"], asked
+        finally:
+            for runner in runners:
+                await runner.cleanup()
+
+    names, problem, asked = asyncio.run(main())
+    assert (names, asked) == ([], 0)
+    assert "edirect" in problem
+
+
+def test_the_operators_own_servers_are_reached_wherever_they_are() -> None:
+    output, _ = call_it(says)
+    assert output.text == '{"a": 1}'

@@ -220,10 +220,10 @@ def test_a_call_that_hangs_ends_in_time_and_the_server_is_told(rough: Rough) -> 
     async def work(servers: McpServers, tools: dict[str, McpTool]) -> None:
         output = await call(tools["hang"])
         assert output.failed
-        assert "did not answer within 0.3 s" in output.text
+        assert "did not answer within 1.5 s" in output.text
         assert (await call(tools["echo"], text="next")).text == "next"
 
-    rough.run(work, call_seconds=0.3)
+    rough.run(work, call_seconds=1.5)
     assert any(line.startswith("notifications/cancelled") for line in rough.seen())
 
 
@@ -240,12 +240,12 @@ def test_a_call_that_is_cancelled_is_cancelled_at_the_server(rough: Rough) -> No
     assert any(line.startswith("notifications/cancelled") for line in rough.seen())
 
 
-@pytest.mark.parametrize("mode", ["mute", "deaf"])
+@pytest.mark.parametrize("mode", [pytest.param("mute", marks=pytest.mark.slow), "deaf"])
 def test_a_server_that_never_answers_keeps_no_other_from_working(rough: Rough, mode: str) -> None:
     entries = {"bad": rough.config(mode), "none": {"command": "no-such-program"}}
     entries["good"] = rough.config(tools=["echo", "missing"], typo=1)
     config = parse_config(json.dumps({"mcpServers": entries}), "test")
-    settings = McpSettings(start_seconds=1.5, call_seconds=0.5)
+    settings = McpSettings(start_seconds=8.0, call_seconds=1.5)
 
     async def main() -> None:
         async with McpServers(config, settings) as servers:
@@ -253,7 +253,7 @@ def test_a_server_that_never_answers_keeps_no_other_from_working(rough: Rough, m
             assert servers.problems["none"] == "there is no program no-such-program"
             if mode == "mute":
                 said = servers.problems["bad"]
-                assert said == "it did not answer within 1.5 s; it said: rough server here"
+                assert said == "it did not answer within 8 s; it said: rough server here"
             else:
                 deaf = next(tool for tool in tools if tool.server.name == "bad")
                 assert "did not answer" in (await call(deaf, text="x" * 1_000_000)).text

@@ -190,11 +190,11 @@ def test_links_out_of_the_drive_do_not_come_back_as_files(who, tmp_path):
 
 def test_a_call_that_takes_too_long_is_interrupted_and_variables_stay(who):
     _, late, sleeping, after = session(
-        who, "x = 5", "while True: pass", "import time; time.sleep(1000)", "x", call_s=0.3
+        who, "x = 5", "while True: pass", "import time; time.sleep(1000)", "x", call_s=0.8
     )
     for one in (late, sleeping):
         assert one["failed"]
-        assert "interrupted: it took longer than 0.3 s; variables are kept" in one["text"]
+        assert "interrupted: it took longer than 0.8 s; variables are kept" in one["text"]
     assert after["text"] == "5"
 
 
@@ -203,7 +203,7 @@ def test_code_that_will_not_be_interrupted_is_ended(monkeypatch):
 
     monkeypatch.setattr(sandboxed, "_GRACE_S", 0.3)
     stubborn = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
-    _, late, after = session(starters()[0], "x = 5", stubborn, "x", call_s=0.3)
+    _, late, after = session(starters()[0], "x = 5", stubborn, "x", call_s=0.8)
     assert "its variables are lost" in late["text"]
     assert late["lost"]
     assert "NameError" in after["text"]
@@ -431,7 +431,7 @@ def test_monty_reaches_nothing():
 
 
 def test_monty_is_bounded_in_time_and_memory_and_begins_anew():
-    _, late, after = monty("x = 1", "while True: pass", "1 + 1", call_s=0.3)
+    _, late, after = monty("x = 1", "while True: pass", "1 + 1", call_s=1.5)
     assert "variables are lost" in late["text"]
     assert late["lost"]
     assert after["text"] == "2"

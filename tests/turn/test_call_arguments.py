@@ -53,7 +53,7 @@ def pieces(text: str, cuts: list[int]) -> list[str]:
 
 
 @given(TEXTS, st.lists(st.integers(0, 200), max_size=20), st.booleans())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 def test_the_pieces_are_the_final_arguments(text: str, cuts: list[int], cut: bool) -> None:
     stream = ArgumentStream()
     sent = "".join([stream.feed(piece) for piece in pieces(text, cuts)])
@@ -103,7 +103,7 @@ def test_long_strings_stream_in_one_pass() -> None:
 
 
 @given(st.text(max_size=30), st.lists(st.integers(0, 60), max_size=12), st.booleans())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_a_wrapped_input_arrives_as_its_text(text: str, cuts: list[int], ascii_only: bool) -> None:
     body = json.dumps({"input": text}, ensure_ascii=ascii_only)
     stream = InputStream()

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from antiphon.codec.render import Renderer
+from antiphon.engines.tiny.weather import WEATHER
 from antiphon.model.content import DeveloperContent, ReasoningEffort, SystemContent
 from antiphon.model.message import Message
 from antiphon.model.tools import Tool, functions
@@ -32,25 +33,6 @@ TOOL_NAMES = (
     "convert_units create_event list_files run_query translate_text get_time"
 ).split()
 PARAMETERS = "location id query address name symbol value title path text zone city".split()
-WEATHER = Tool(
-    "get_current_weather",
-    "Gets the current weather in the provided location.",
-    {
-        "type": "object",
-        "properties": {
-            "location": {
-                "type": "string",
-                "description": "The city and state, e.g. San Francisco, CA",
-            },
-            "format": {
-                "type": "string",
-                "enum": ["celsius", "fahrenheit"],
-                "default": "celsius",
-            },
-        },
-        "required": ["location"],
-    },
-)
 PERSON = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},

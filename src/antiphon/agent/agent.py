@@ -16,6 +16,7 @@ from typing import Final
 from antiphon.agent.approval import Ask, Policy
 from antiphon.agent.budget import Budget
 from antiphon.agent.calls import CallRunner, Done, whole
+from antiphon.agent.citing import sources_of
 from antiphon.agent.dialogue import Dialogue
 from antiphon.agent.events import (
     AgentEvent,
@@ -33,6 +34,7 @@ from antiphon.agent.events import (
 )
 from antiphon.agent.reading import TurnReading
 from antiphon.agent.transcript import Entry, result_of
+from antiphon.api.citations import marks
 from antiphon.codec.grammar.plan import AUTO, NONE, ToolChoice
 from antiphon.errors import AntiphonError, EngineError
 from antiphon.model.message import Message
@@ -252,6 +254,7 @@ class _Run:
         entry = result_of(done.call.entry, done.output.text)
         self._results.append(entry)
         self._dialogue.note_result(entry)
+        self._dialogue.note_made(entry.call_id, done.output)
 
     def _settle(self) -> None:
         results, self._results = self._results, []
@@ -278,6 +281,7 @@ class _Run:
         return RunEnded(
             reason=reason,
             answer=self._answer,
+            citations=marks(self._answer, sources_of(self._dialogue.tools)),
             detail=detail,
             turns=budget.turns,
             calls=budget.calls,

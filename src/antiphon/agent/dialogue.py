@@ -19,7 +19,7 @@ from antiphon.api.turn import FinishReason, TurnRequest, TurnUsage
 from antiphon.codec.grammar.plan import NONE, ToolChoice
 from antiphon.model.content import DeveloperContent, ReasoningEffort, SystemContent
 from antiphon.model.message import Conversation, Message
-from antiphon.tools.protocol import Tool
+from antiphon.tools.protocol import Tool, ToolOutput
 
 __all__ = ["Dialogue"]
 
@@ -184,6 +184,11 @@ class Dialogue:
         """Write down the result of a call, which `settle` will put in its place."""
         if self.journal is not None:
             self.journal.said(entry)
+
+    def note_made(self, call_id: str | None, output: ToolOutput) -> None:
+        """Write down what a call made beside its text."""
+        if self.journal is not None and (output.files or output.shown is not None):
+            self.journal.made(call_id, output)
 
     def settle(self, results: Iterable[Entry]) -> None:
         """Give every call its result: one of these, or the word that there is none."""

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from antiphon.api.citations import UrlCitation
 from antiphon.api.turn import FinishReason, TurnUsage
 from antiphon.tools.protocol import ToolFile
 
@@ -225,6 +226,8 @@ class RunEnded(_Event, frozen=True, kw_only=True):
     reason: EndReason
     answer: str = ""
     """The answer; as far as it came, where the reason is another."""
+    citations: tuple[UrlCitation, ...] = ()
+    """What the answer's ``【3†L4】`` cite, where they stand in it; those that cite something."""
     detail: str = ""
     """For people: which limit, which call, which error."""
     turns: int = 0

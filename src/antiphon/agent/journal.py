@@ -10,6 +10,7 @@ import msgspec
 from antiphon.agent.events import ApprovalGiven, Kind, RunEnded
 from antiphon.agent.transcript import Entry
 from antiphon.api.turn import FinishReason, TurnUsage
+from antiphon.tools.protocol import ToolOutput
 
 __all__ = ["Journal", "Setup"]
 
@@ -37,6 +38,10 @@ class Journal(Protocol):
 
     def said(self, entry: Entry) -> None:
         """The user's message, or the result of a call."""
+        ...
+
+    def made(self, call_id: str | None, output: ToolOutput) -> None:
+        """What a call came to beside its text: files, and what can be cited."""
         ...
 
     def piece(self, part: int, kind: Kind, text: str) -> None:

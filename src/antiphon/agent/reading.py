@@ -134,7 +134,7 @@ class TurnReading:
                 if found.code == "unknown-recipient" and self._open is None:
                     self._unknown = found.detail
                 out.append(Mended(found.code, found.rule, found.detail))
-            else:
+            elif isinstance(event, TurnEnd):
                 self._ended(event, out)
 
     def broken_off(self) -> list[Entry]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from antiphon.api.toolnames import ToolNames
 from antiphon.api.toolset import CUSTOM_PARAMETERS
 from antiphon.model import tools as prompt
@@ -51,7 +53,7 @@ class AgentTools:
         ]
         self.functions = prompt.functions(*functions) if functions else {}
         """For the developer message."""
-        self.built_ins = _built_ins(trained)
+        self.built_ins = _built_ins([by_name[name] for name in by_name if name in trained])
         """For the system message."""
         self.custom = frozenset(
             self.names.recipient(name)
@@ -89,7 +91,15 @@ def _namespace(name: str) -> ToolNamespace | None:
     return found if any(tool.name == function for tool in found.tools) else None
 
 
-def _built_ins(names: set[str]) -> dict[str, ToolNamespace]:
-    """The namespaces, each whole: the model was trained on all of their functions together."""
-    spaces = {name.partition(".")[0] for name in names}
-    return {name: space for name, space in _BUILT_IN.items() if name in spaces}
+def _built_ins(tools: Sequence[Tool]) -> dict[str, ToolNamespace]:
+    """The namespaces, each whole: the model was trained on all of their functions together. One
+    without functions is its description, which says what is special here.
+    """
+    spaces = {tool.name.partition(".")[0]: tool for tool in tools}
+    return {
+        name: space
+        if space.tools
+        else msgspec.structs.replace(space, description=spaces[name].description)
+        for name, space in _BUILT_IN.items()
+        if name in spaces
+    }

@@ -237,6 +237,8 @@ def _operation(path: str, operation: openapi_responses.Operation) -> dict[str, A
             *({"name": n, "in": "query", "schema": _STRING} for n in operation.query),
         ],
     }
+    if operation.bytes:
+        method["responses"]["200"]["content"] = {"application/octet-stream": {}}
     if operation.body is not None:
         method["requestBody"] = {"required": True, "content": _content(operation.body)}
     return method

@@ -69,6 +69,18 @@ class ItemObject(msgspec.Struct):
     type: str
 
 
+class ContainerFile(msgspec.Struct):
+    """A file that code made in a container."""
+
+    id: str
+    object: Literal["container.file"]
+    created_at: int
+    bytes: int
+    container_id: str
+    path: str
+    source: Literal["assistant"]
+
+
 class Deleted(msgspec.Struct):
     """Something is gone."""
 
@@ -126,6 +138,7 @@ def _described(body: type[msgspec.Struct]) -> type[msgspec.Struct]:
 
 SCHEMAS: Final = (
     CompactedResponse,
+    ContainerFile,
     ConversationBody,
     ConversationObject,
     Deleted,
@@ -150,6 +163,8 @@ class Operation(msgspec.Struct, frozen=True):
     body: str | None = None
     query: tuple[str, ...] = ()
     stream: bool = False
+    bytes: bool = False
+    """Whether the answer is a file."""
 
 
 def paths() -> dict[str, dict[str, Operation]]:
@@ -157,6 +172,7 @@ def paths() -> dict[str, dict[str, Operation]]:
     response, conversation = "ResponseObject", "ConversationObject"
     of_response, of_conversation = "/v1/responses/{id}", "/v1/conversations/{id}"
     of_chat = "/v1/chat/completions/{id}"
+    of_file = "/v1/containers/{id}/files/{file_id}"
     watch = ("stream", "starting_after", "include")
     return {
         "/v1/responses": {
@@ -189,6 +205,10 @@ def paths() -> dict[str, dict[str, Operation]]:
         f"{of_conversation}/items/{{item_id}}": {
             "get": Operation("getConversationItem", "ItemObject"),
             "delete": Operation("deleteConversationItem", conversation),
+        },
+        of_file: {"get": Operation("getContainerFile", "ContainerFile")},
+        f"{of_file}/content": {
+            "get": Operation("getContainerFileContent", "ContainerFile", bytes=True)
         },
         of_chat: {
             "get": Operation("getChatCompletion", "ChatCompletion"),

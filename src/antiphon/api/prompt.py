@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -17,6 +18,7 @@ from antiphon.model.content import (
     SystemContent,
 )
 from antiphon.model.message import Message
+from antiphon.model.tools import ToolNamespace
 
 __all__ = ["NO_THOUGHT", "VERBOSITY", "developer_message", "system_message", "verbosity_line"]
 
@@ -48,19 +50,40 @@ def verbosity_line(value: str | None, field: str) -> str:
     return line
 
 
-@lru_cache(maxsize=64)
 def system_message(
+    identity: str | None,
+    cutoff: str | None,
+    effort: ReasoningEffort,
+    date: str | None,
+    built_ins: Mapping[str, ToolNamespace] | None = None,
+) -> Message:
+    """gpt-oss's own; None stands for what it was trained on. ``built_ins``: its own tools."""
+    if built_ins:
+        return Message.system(_system(identity, cutoff, effort, date, dict(built_ins)))
+    return _known_system(identity, cutoff, effort, date)
+
+
+@lru_cache(maxsize=64)
+def _known_system(
     identity: str | None, cutoff: str | None, effort: ReasoningEffort, date: str | None
 ) -> Message:
-    """gpt-oss's own; None stands for what it was trained on."""
-    return Message.system(
-        SystemContent(
-            identity or DEFAULT_IDENTITY,
-            effort,
-            date,
-            cutoff or DEFAULT_KNOWLEDGE_CUTOFF,
-            ChannelConfig(),
-        )
+    return Message.system(_system(identity, cutoff, effort, date, None))
+
+
+def _system(
+    identity: str | None,
+    cutoff: str | None,
+    effort: ReasoningEffort,
+    date: str | None,
+    built_ins: dict[str, ToolNamespace] | None,
+) -> SystemContent:
+    return SystemContent(
+        identity or DEFAULT_IDENTITY,
+        effort,
+        date,
+        cutoff or DEFAULT_KNOWLEDGE_CUTOFF,
+        ChannelConfig(),
+        built_ins,
     )
 
 

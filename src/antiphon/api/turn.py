@@ -4,7 +4,7 @@ The request side of every API makes a `TurnRequest`; `antiphon.turn` runs it; th
 every API is a fold over the `TurnEvent` values it gives.
 
     part := PartStart PartDelta* PartEnd        parts never interleave
-    turn := (part | Recovered)* TurnEnd
+    turn := (part | CallRan | Recovered)* TurnEnd
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.api.citations import UrlCitation
 from antiphon.api.toolnames import ToolNames
 from antiphon.codec.arguments import Arguments
 from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
@@ -24,6 +25,8 @@ from antiphon.model.message import Conversation, Message
 from antiphon.model.tools import ToolNamespace
 
 __all__ = [
+    "Annotated",
+    "CallRan",
     "FinishReason",
     "InputGrammar",
     "Logprob",
@@ -106,6 +109,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Recipients that take free text; in the prompt, a function with the one string ``input``."""
     input_grammars: Mapping[str, InputGrammar] = {}
     """Of those custom tools that have one, by recipient."""
+    served: frozenset[str] = frozenset()
+    """Recipients whose calls the server itself makes."""
     choice: ToolChoice = AUTO
     parallel: bool = True
     output: StructuredOutput | None = None
@@ -142,12 +147,14 @@ class Logprob(msgspec.Struct, frozen=True, gc=False):
 
 
 class PartStart(msgspec.Struct, frozen=True):
-    """A part begins. The last three are for calls: ``name`` is the client's own name."""
+    """A part begins. All but ``kind`` is for calls: ``name`` is the client's own name."""
 
     kind: PartKind
     call_id: str | None = None
     name: str | None = None
     custom: bool = False
+    served: str | None = None
+    """The recipient, of a call that the server itself makes; `CallRan` says what it came to."""
 
 
 class PartDelta(msgspec.Struct, frozen=True, gc=False):
@@ -166,6 +173,25 @@ class PartEnd(msgspec.Struct, frozen=True):
     complete: bool = True
     arguments: Arguments | None = None
     """For a function call: how far what the model wrote was from JSON."""
+
+
+class CallRan(msgspec.Struct, frozen=True, kw_only=True):
+    """The server made a call, whose part has ended; parts of clients' calls have none of this."""
+
+    call_id: str
+    text: str
+    """What the model reads."""
+    message: Message | None = None
+    """The call, as it is rendered; None where the model made none."""
+    failed: bool = False
+    details: Mapping[str, Any] = {}
+    """What the client is told of it; the item of the call knows the names."""
+
+
+class Annotated(msgspec.Struct, frozen=True):
+    """What the open answer cites, with places in the whole content; just before its end."""
+
+    annotations: tuple[UrlCitation, ...]
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -198,4 +224,4 @@ class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
     """The client's stop string that ended the answer."""
 
 
-TurnEvent = PartStart | PartDelta | PartEnd | Recovered | TurnEnd
+TurnEvent = PartStart | PartDelta | PartEnd | Annotated | CallRan | Recovered | TurnEnd

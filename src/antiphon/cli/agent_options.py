@@ -178,12 +178,12 @@ def given_of(
     )
 
 
-def show_tools() -> None:
+def show_tools(given: Given) -> None:
     """What ``--tools help`` prints."""
-    from antiphon.agent.toolbox import SHIPPED
+    from antiphon.cli.toolhelp import tool_help
 
-    for name, tool in SHIPPED.items():
-        click.echo(f"{name:12}  {tool.summary}")
+    for line in tool_help(given.settings, given.workspace):
+        click.echo(line)
 
 
 def _is_checkpoint(model: str) -> bool:

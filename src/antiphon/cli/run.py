@@ -98,9 +98,6 @@ def run(
       antiphon run --api http://127.0.0.1:8000 --model gpt-oss-20b --json "Hello" | jq
       antiphon run --continue "And in London?"
     """
-    if tools == "help":
-        show_tools()
-        return
     flags = {}
     if max_turns is not None:
         flags["agent.turns"] = str(max_turns)
@@ -124,6 +121,9 @@ def run(
         assignments=assignments,
         flags=flags,
     )
+    if tools == "help":
+        show_tools(given)
+        return
     given = given._replace(
         text=_question(question, needed=not (latest or resume)), as_json=as_json, quiet=quiet
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol, TextIO
 
+from antiphon.agent.citing import Footnotes
 from antiphon.agent.events import (
     AgentEvent,
     Answer,
@@ -23,6 +24,7 @@ from antiphon.agent.events import (
     ToolPiece,
     encode_event,
 )
+from antiphon.api.citations import Sources
 from antiphon.cli.blocks import counted
 from antiphon.cli.errors import one_line
 from antiphon.cli.terminal import Terminal, printable
@@ -33,6 +35,10 @@ MAX_LINES: Final = 12
 """Lines of a result that are shown."""
 MAX_LINE: Final = 200
 """Characters of arguments, and of a line of a result, that are shown."""
+
+
+def _nothing(cursor: int, line: int) -> None:
+    """Nothing can be cited."""
 
 
 class Notes(Protocol):
@@ -48,6 +54,9 @@ class Notes(Protocol):
 class RunView(Notes, Protocol):
     """What a run tells whoever watches."""
 
+    sources: Sources
+    """What the answer can cite; set before the run."""
+
     def event(self, event: AgentEvent) -> None: ...
 
     def ask(self, asked: ApprovalAsked, question: str) -> None:
@@ -59,6 +68,7 @@ class JsonView:
     """Every event as a line on stdout. What comes before the run is told on stderr."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
+        self.sources: Sources = _nothing
         self._out = out
         self._err = err
 
@@ -85,6 +95,8 @@ class TextView:
     """
 
     def __init__(self, out: TextIO, err: TextIO, *, quiet: bool = False) -> None:
+        self._sources: Sources = _nothing
+        self._footnotes = Footnotes(_nothing)
         self._out = Terminal(out)
         self._err = Terminal(err)
         self._quiet = quiet
@@ -96,6 +108,14 @@ class TextView:
         """What of the answer stands on the terminal already."""
         self._open: Terminal | None = None
         """Where the cursor is behind text without a line feed."""
+
+    @property
+    def sources(self) -> Sources:
+        return self._sources
+
+    @sources.setter
+    def sources(self, sources: Sources) -> None:
+        self._sources, self._footnotes = sources, Footnotes(sources)
 
     # Before the run.
 
@@ -166,7 +186,12 @@ class TextView:
             self._shown += "\n\n"
         self._begin_part(event.part, self._out)
         self._shown += event.text
-        self._write(self._out, printable(event.text), event.text)
+        self._cited(self._footnotes.feed(event.text))
+
+    def _cited(self, text: str) -> None:
+        """Words of the answer, citations written as footnotes."""
+        if text:
+            self._write(self._out, printable(text), text)
 
     def _begin_part(self, part: int, where: Terminal) -> None:
         self._clear()
@@ -182,6 +207,8 @@ class TextView:
             self._say(f"{event.kind}: " + "\n  ".join(lines))
         elif event.kind != "answer":
             self._end_line()
+        elif self._out.is_tty:
+            self._cited(self._footnotes.end())
 
     def _piece(self, event: ToolPiece) -> None:
         if self._live:
@@ -198,12 +225,21 @@ class TextView:
             self._say(f"file {one_line(file.name)} ({len(file.data)} bytes)", style)
 
     def _ended(self, end: RunEnded) -> None:
+        if self._out.is_tty:
+            self._cited(self._footnotes.end())
         self._end_line()
         self._clear()
         if end.answer and end.reason != "cancelled" and end.answer != self._shown:
-            text = printable(end.answer) if self._out.is_tty else end.answer
+            footnotes = self._footnotes = Footnotes(self._sources)
+            text = footnotes.feed(end.answer) + footnotes.end()
+            text = printable(text) if self._out.is_tty else text
             self._out.write(text if text.endswith("\n") else text + "\n")
-            self._out.flush()
+        for number, title, url in self._footnotes.notes() if end.reason != "cancelled" else ():
+            # A page's own words: on one line, whatever they are.
+            named = "" if title == url else f"{one_line(printable(title))[:MAX_LINE]} "
+            before = "\n" if number == 1 else ""
+            self._out.write(f"{before}[{number}] {named}{printable(url)}\n")
+        self._out.flush()
         if end.reason not in ("answer", "cancelled"):
             self._say(f"antiphon run: {one_line(end.detail)}", "red")
         elif not self._quiet and end.reason == "answer":

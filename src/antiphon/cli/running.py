@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import errno
 import os
-import re
 import secrets
 import sys
 import time
@@ -17,10 +15,12 @@ from typing import Final, NamedTuple
 
 from antiphon.agent.agent import Agent
 from antiphon.agent.approval import Policy
+from antiphon.agent.citing import sources_of
 from antiphon.agent.connect import Models, open_endpoint, open_engines
 from antiphon.agent.dialogue import Dialogue
 from antiphon.agent.events import AgentEvent, RunEnded, ToolEnded
 from antiphon.agent.model import AgentModel
+from antiphon.agent.sessions.files import keep_file
 from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
 from antiphon.agent.sessions.log import SessionLog
 from antiphon.agent.tiny import NOTE, TinyWeather
@@ -33,7 +33,7 @@ from antiphon.cli.run_view import JsonView, Notes, RunView, TextView
 from antiphon.cli.serve_view import MAKESHIFT
 from antiphon.errors import MissingExtraError, SettingsError
 from antiphon.settings.model import AgentSettings
-from antiphon.tools.protocol import Tool, ToolFile
+from antiphon.tools.protocol import Tool
 
 __all__ = [
     "NEEDED",
@@ -43,17 +43,11 @@ __all__ = [
     "call_id",
     "every_tool",
     "folder_of",
-    "keep_file",
     "need",
     "open_session",
     "work",
 ]
 
-_UNSAFE: Final = re.compile(r"[^\w.\- ]")
-MAX_NAME: Final = 120
-"""Characters of a file's name that are kept."""
-MAX_TAKEN: Final = 1000
-"""Numbers tried for a name that is taken."""
 NEEDED: Final = ("aiohttp", "jsonschema_rs")
 """What every agent imports."""
 
@@ -86,6 +80,7 @@ async def _work(given: Given, view: RunView) -> RunEnded:
         if given.text is None and saved is not None and not saved.entries:
             raise CommandLineError(f"the session {saved.id} is empty; what is the question?")
         agent.ask = None if given.as_json else asker(view)
+        view.sources = sources_of(agent.dialogue.tools)
         emit = view.event
         if given.files is not None:
             emit = FileKeeper(given.files, view).event
@@ -115,7 +110,7 @@ async def assemble(
     saved, log = open_session(given, folder, stack)
     found = await stack.enter_async_context(models or _models(given, view))
     model = await found.pick(given.model)
-    tools = await every_tool(given, folder, model, view, stack)
+    tools = await every_tool(given, folder, model, view, stack, saved)
     date = None
     if settings.prompt.date:
         today = dt.datetime.now(dt.UTC).date().isoformat()
@@ -145,12 +140,17 @@ async def assemble(
 
 
 async def every_tool(
-    given: Given, folder: Path, model: AgentModel, view: Notes, stack: AsyncExitStack
+    given: Given,
+    folder: Path,
+    model: AgentModel,
+    view: Notes,
+    stack: AsyncExitStack,
+    saved: Saved | None = None,
 ) -> Sequence[Tool]:
     """The tools that are wanted, those of MCP servers too, until ``stack`` is closed. Raises
     CommandLineError, SettingsError.
     """
-    tools = await _tools(given, folder, model, view)
+    tools = await _tools(given, folder, model, view, saved)
     for tool in tools:
         stack.push_async_callback(tool.aclose)
     if (
@@ -173,34 +173,13 @@ class FileKeeper:
         if isinstance(event, ToolEnded):
             for file in event.files:
                 try:
+                    self._folder.mkdir(parents=True, exist_ok=True)
                     kept = keep_file(self._folder, file)
                 except OSError as error:
                     self._view.note(f"cannot keep {file.name}: {error.strerror or error}")
                 else:
                     self._view.note(f"kept {kept}")
         self._view.event(event)
-
-
-def keep_file(folder: Path, file: ToolFile) -> Path:
-    """Write a file that a tool made. A tool's names are not trusted: no folder, nothing hidden,
-    nothing replaced. Raises OSError.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    name = _UNSAFE.sub("_", file.name.replace("\\", "/").rpartition("/")[2])[-MAX_NAME:]
-    name = name.lstrip(".") or "file"
-    stem, dot, suffix = name.rpartition(".")
-    if not stem:
-        stem, suffix = name, ""
-    for number in range(1, MAX_TAKEN):
-        extra = "" if number == 1 else f"-{number}"
-        path = folder / f"{stem}{extra}{dot}{suffix}"
-        try:
-            with path.open("xb") as kept:
-                kept.write(file.data)
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(errno.EEXIST, "too many files of this name")
 
 
 def call_id() -> str:
@@ -257,10 +236,13 @@ async def _mcp_tools(
     given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: Notes
 ) -> Sequence[Tool]:
     """The tools of MCP servers. Raises SettingsError; a server that fails is told of."""
+    from antiphon.tools.guard.chosen import guard
     from antiphon.tools.mcp.servers import McpServers, find_config
 
     settings = given.settings.mcp
-    servers = await stack.enter_async_context(McpServers(find_config(settings), settings))
+    servers = await stack.enter_async_context(
+        McpServers(find_config(settings), settings, guard=guard(given.settings.guard))
+    )
     tools = await servers.tools(taken=[tool.name for tool in others])
     for name, why in servers.problems.items():
         view.note(f"the MCP server {name} cannot be used: {why}")
@@ -269,14 +251,18 @@ async def _mcp_tools(
     return tools
 
 
-async def _tools(given: Given, place: Path, model: AgentModel, view: Notes) -> Sequence[Tool]:
+async def _tools(
+    given: Given, place: Path, model: AgentModel, view: Notes, saved: Saved | None
+) -> Sequence[Tool]:
     """The tools that are wanted, if the model can call them. Raises CommandLineError."""
     wanted = given.tools
     if not model.tiny:
         if wanted is None:
-            wanted = usual_tools(workspace=given.workspace is not None)
+            named = given.workspace is not None
+            wanted = usual_tools(workspace=named, settings=given.settings)
+        shown = () if saved is None else saved.shown
         try:
-            made = await make_tools(wanted, place)
+            made = await make_tools(wanted, place, given.settings, shown=shown)
         except SettingsError as error:
             raise CommandLineError(str(error)) from error
         for name, reason in made.missing.items():

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from antiphon.cli.errors import CommandLineError, DataError
+from antiphon.cli.seal_client import (
+    chat_body,
+    clear_errors,
+    first_model,
+    inner_options,
+    key_headers,
+    known_option,
+    pin_options,
+    say_first_use,
+    sealed_client,
+    text_of,
+)
 from antiphon.cli.terminal import Terminal, printable
-
-if TYPE_CHECKING:
-    from antiphon.seal import Client
 
 __all__ = ["seal"]
 
-KEY_VARIABLE: Final = "ANTIPHON_API_KEY"
 CHAT_PATH: Final = "/v1/chat/completions"
 MAX_STATE_BYTES: Final = 64 * 1024
 READ_BYTES: Final = 64 * 1024
@@ -41,57 +48,12 @@ def seal() -> None:
     """
 
 
-def _pins(command: Callable[..., None]) -> Callable[..., None]:
-    """Which key is believed."""
-    key = click.option(
-        "--seal-key",
-        "pins",
-        metavar="PIN",
-        multiple=True,
-        help="The gateway's key: its SHA-256 fingerprint, its configuration in base64 or"
-        " hexadecimal, or a file with either. Repeatable: any of them will do.",
-    )
-    known = click.option(
-        "--known",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Where keys that were trusted on first use are remembered; default: a file of yours.",
-    )
-    return key(known(command))
-
-
-def _inner(command: Callable[..., None]) -> Callable[..., None]:
-    """What goes into the sealed request."""
-    api_key = click.option(
-        "--api-key-env",
-        metavar="NAME",
-        default=KEY_VARIABLE,
-        show_default=True,
-        help="The environment variable that holds the API key, which is sealed too.",
-    )
-    model = click.option(
-        "--model", metavar="NAME", help="Default: the gateway's first, which it is asked for."
-    )
-    system = click.option("--system", metavar="TEXT", help="Instructions before the question.")
-    effort = click.option(
-        "--effort", type=click.Choice(["none", "minimal", "low", "medium", "high"])
-    )
-    padding = click.option(
-        "--padding",
-        metavar="POLICY",
-        default="none",
-        show_default=True,
-        help="Hide the request's length: multiple:N or buckets:N,N,…",
-    )
-    return api_key(model(system(effort(padding(command)))))
-
-
 @seal.command()
 @click.option("--to", "url", metavar="URL", required=True, help="The gateway.")
 @click.argument("text")
 @click.option("--via", metavar="URL", help="A relay to send through; needs --seal-key.")
-@_pins
-@_inner
+@pin_options
+@inner_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object when all is there.")
 def ask(
     url: str,
@@ -120,13 +82,13 @@ def ask(
     from antiphon.seal import ResponseHead
     from antiphon.sealed.chat import ChatReader
 
-    text = _text(text)
+    text = text_of(text)
     view = AnswerView(Terminal(), as_json=as_json)
-    with _client(url, pins, known, via, padding) as client:
-        headers = _headers(api_key_env)
-        _say_first_use(client, url, pins, known)
-        chosen = model or _first_model(client, headers)
-        body = _chat(text, system, chosen, effort, stream=True)
+    with sealed_client(url, pins, known, via, padding) as client:
+        headers = key_headers(api_key_env)
+        say_first_use(client, url, pins, known)
+        chosen = model or first_model(client, headers)
+        body = chat_body(text, system, chosen, effort, stream=True)
         body["stream_options"] = {"include_usage": True}
         with client.stream("POST", CHAT_PATH, json=body, headers=headers) as answer:
             head = ResponseHead(
@@ -163,8 +125,8 @@ def ask(
 @click.option("--method", metavar="NAME", help="Default: POST, or GET without content.")
 @click.option("--header", "extra", metavar="NAME:VALUE", multiple=True, help="Repeatable.")
 @click.option("--stream/--no-stream", default=True, help="Whether a --chat streams.")
-@_pins
-@_inner
+@pin_options
+@inner_options
 def request(
     url: str,
     chat: str | None,
@@ -202,13 +164,15 @@ def request(
         raise CommandLineError("--chat and --body are two requests; give one")
     if sys.stdout.isatty():
         raise CommandLineError("a sealed request is not for a terminal: pipe it to what sends it")
-    headers = {**_headers(api_key_env), **_given(extra)}
-    with _client(url, pins, known, None, padding) as client:
-        _say_first_use(client, url, pins, known)
+    headers = {**key_headers(api_key_env), **_given(extra)}
+    with sealed_client(url, pins, known, None, padding) as client:
+        say_first_use(client, url, pins, known)
         content = b""
         if chat is not None:
-            chosen = model or _first_model(client, _headers(api_key_env))
-            content = msgspec.json.encode(_chat(_text(chat), system, chosen, effort, stream=stream))
+            chosen = model or first_model(client, key_headers(api_key_env))
+            content = msgspec.json.encode(
+                chat_body(text_of(chat), system, chosen, effort, stream=stream)
+            )
         elif body is not None:
             content = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
         if content:
@@ -254,7 +218,7 @@ def open_(state: Path, stream: bool, as_text: bool, include: bool) -> None:
             yield data
             data = os.read(source, READ_BYTES)
 
-    with _clear_errors():
+    with clear_errors():
         open_answer(
             pieces(),
             _secret(state),
@@ -269,12 +233,7 @@ def open_(state: Path, stream: bool, as_text: bool, include: bool) -> None:
 @click.argument("url")
 @click.option("--config", "whole", is_flag=True, help="Print whole configurations, in base64.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-@click.option(
-    "--known",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Where keys that were trusted on first use are remembered.",
-)
+@known_option("Where keys that were trusted on first use are remembered.")
 def fingerprint(url: str, whole: bool, as_json: bool, known: Path | None) -> None:
     """Show the keys that a gateway offers, the one in use first. Nothing is remembered.
 
@@ -293,7 +252,7 @@ def fingerprint(url: str, whole: bool, as_json: bool, known: Path | None) -> Non
     from antiphon.sealed.client import offered_keys
     from antiphon.sealed.target import Target
 
-    with _clear_errors(url):
+    with clear_errors(url):
         target = Target.parse(url)
         remembered = KnownGateways(known).get(target.url)
         configs = offered_keys(url)
@@ -324,12 +283,7 @@ def fingerprint(url: str, whole: bool, as_json: bool, known: Path | None) -> Non
 
 @seal.command()
 @click.argument("url")
-@click.option(
-    "--known",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Where keys that were trusted on first use are remembered.",
-)
+@known_option("Where keys that were trusted on first use are remembered.")
 def forget(url: str, known: Path | None) -> None:
     """Forget the key of a gateway that was trusted on first use; the next one is trusted then.
 
@@ -338,104 +292,11 @@ def forget(url: str, known: Path | None) -> None:
     from antiphon.seal import KnownGateways
     from antiphon.sealed.target import Target
 
-    with _clear_errors():
+    with clear_errors():
         gateway = Target.parse(url).url
         if not KnownGateways(known).forget(gateway):
             raise DataError(f"no key is remembered for {gateway}")
     click.echo(f"the key of {gateway} is forgotten", err=True)
-
-
-@contextlib.contextmanager
-def _clear_errors(where: str = "") -> Iterator[None]:
-    """What goes wrong with the seal or the network, in one line with what to do about it."""
-    import httpx2
-
-    from antiphon.seal import SealError
-
-    try:
-        yield
-    except SealError as error:
-        said = str(error).rstrip(".")
-        known = not error.advice or error.advice.rstrip(".") in said
-        raise DataError(said if known else f"{said}. {error.advice}") from error
-    except httpx2.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        raise DataError(f"no answer from {where}: {reason}") from error
-
-
-@contextlib.contextmanager
-def _client(
-    url: str, pins: tuple[str, ...], known: Path | None, via: str | None, padding: str
-) -> Iterator[Client]:
-    from antiphon.seal import Client, KnownGateways, Padding
-
-    try:
-        Padding.parse(padding)
-    except ValueError as error:
-        raise CommandLineError(f"--padding: {error}") from error
-    with _clear_errors(via or url):
-        remembered = KnownGateways(known)
-        with Client(url, key=pins or None, via=via, known=remembered, padding=padding) as client:
-            yield client
-
-
-def _say_first_use(client: Client, url: str, pins: tuple[str, ...], known: Path | None) -> None:
-    """That a key is trusted because it is the first, once."""
-    if pins:
-        return
-    from antiphon.seal import KnownGateways
-    from antiphon.sealed.target import Target
-
-    gateway = Target.parse(url).url
-    if KnownGateways(known).get(gateway) is None:
-        click.echo(
-            f"first contact with {gateway}: its key {client.fingerprint()} is remembered;"
-            " compare it with what 'antiphon serve --seal' prints there",
-            err=True,
-        )
-
-
-def _first_model(client: Client, headers: dict[str, str]) -> str:
-    from antiphon.sealed.chat import error_message
-
-    answer = client.get("/v1/models", headers=headers)
-    if answer.status_code != 200:
-        said = error_message(answer.content) or f"status {answer.status_code}"
-        raise DataError(f"the gateway says: {said}")
-    try:
-        return str(answer.json()["data"][0]["id"])
-    except (ValueError, LookupError, TypeError):
-        raise DataError("the gateway has no models; name one with --model") from None
-
-
-def _chat(
-    text: str, system: str | None, model: str, effort: str | None, *, stream: bool
-) -> dict[str, Any]:
-    messages = [{"role": "user", "content": text}]
-    if system is not None:
-        messages.insert(0, {"role": "system", "content": system})
-    body: dict[str, Any] = {"model": model, "messages": messages, "stream": stream}
-    if effort is not None:
-        body["reasoning_effort"] = effort
-    return body
-
-
-def _text(given: str) -> str:
-    if given != "-":
-        return given
-    try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"<stdin>: byte {error.start}: not UTF-8") from error
-
-
-def _headers(variable: str) -> dict[str, str]:
-    key = os.environ.get(variable)
-    if not key:
-        return {}
-    if not key.isascii() or not key.isprintable():
-        raise CommandLineError(f"--api-key-env: {variable} holds characters no key can have")
-    return {"authorization": f"Bearer {key}"}
 
 
 def _given(headers: tuple[str, ...]) -> dict[str, str]:

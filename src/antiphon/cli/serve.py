@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,9 @@ from antiphon.cli.serve_view import ServeView
 from antiphon.settings.load import describe, load
 from antiphon.settings.model import Settings
 from antiphon.settings.options import Option, options
+
+if TYPE_CHECKING:
+    from antiphon.gateway.services import Services
 
 __all__ = ["serve"]
 
@@ -105,7 +108,8 @@ def serve(
     if check:
         from antiphon.engines.check import check_engines
 
-        view.checked(describe(settings), [*_check(settings), *check_engines(settings, os.environ)])
+        facts = [*_check(settings), *_check_tools(settings)]
+        view.checked(describe(settings), [*facts, *check_engines(settings, os.environ)])
         return
     _serve(settings, view, read, config=config, flags=flags)
 
@@ -132,6 +136,23 @@ def _check(settings: Settings) -> list[str]:
     count = "1 key" if len(ring.keys) == 1 else f"{len(ring.keys)} keys"
     keys = f"{count} in {path}" if ring else "no API keys: this machine only"
     return [keys, *_check_seal(settings)]
+
+
+def _check_tools(settings: Settings) -> list[str]:
+    """The tools that the server runs for models, made and tried once."""
+    if not settings.server_tools.offered:
+        return []
+    import asyncio
+
+    from antiphon.gateway.app import create_app
+
+    async def opened() -> str:
+        services: Services = create_app(settings).state.services
+        made = await services.tools.prepare(settings)
+        await made.aclose()
+        return ", ".join(sorted(made.kinds))
+
+    return [f"server tools: {asyncio.run(opened())}"]
 
 
 def _check_seal(settings: Settings) -> list[str]:

@@ -83,6 +83,8 @@ class ServeView:
         self._pair("keys", keys)
         for name, what in _sealing(services):
             self._pair(name, what)
+        if services.tools.offered:
+            self._pair("tools", _tools(services))
         if _is_makeshift(services):
             self._pair("note", MAKESHIFT)
 
@@ -106,6 +108,14 @@ class ServeView:
             self._open_line = False
         self._terminal.write(text)
         self._terminal.flush()
+
+
+def _tools(services: Services) -> str:
+    """What the server itself runs, and for whom."""
+    names = ", ".join(services.tools.offered)
+    if services.policy.has_keys:
+        return f"{names}: for requests with an API key"
+    return f"{names}: for nobody, as there are no API keys (antiphon keys add)"
 
 
 def _sealing(services: Services) -> list[tuple[str, str]]:

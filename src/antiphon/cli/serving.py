@@ -68,6 +68,8 @@ async def run_gateway(
         log.capture()
         app = create_app(settings, catalog=catalog, stores=stores, read=read, log=log, place=place)
         services: Services = app.state.services
+        stack.push_async_callback(services.tools.aclose)
+        await services.open_tools()
         reloads: deque[asyncio.Future[bool]] = deque(maxlen=8)
 
         def tell() -> None:

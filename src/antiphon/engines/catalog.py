@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import Final
 
 from antiphon.api.errors import ApiError
+from antiphon.engines.balancing import Balancing
 from antiphon.engines.detect.cache import ProbeCache
 from antiphon.engines.detect.report import ProbeReport
+from antiphon.engines.group import Group
 from antiphon.engines.launch.hosted import HostLink
-from antiphon.engines.lifecycle import Group, UnitStatus
-from antiphon.engines.pool import Member, Pool
-from antiphon.engines.protocol import Engine
+from antiphon.engines.lifecycle import UnitStatus
+from antiphon.engines.pool import Pool
 from antiphon.engines.served import EngineHealth, ModelCard, Offer, Served
-from antiphon.engines.shared import SharedMember, SharedPassthrough
 from antiphon.engines.sources import Progress, ScriptedSource, Source, UnitSource, UrlSource
 from antiphon.engines.wanted import TINY, Wanted, wanted_engines
 from antiphon.settings.effective import merged
@@ -60,15 +60,11 @@ class Catalog:
         self._groups: dict[str, Group] = {}
         self._sources: list[Source] = []
         self._left: list[Source] = []
-        self._pools: dict[tuple[object, ...], Pool] = {}
-        self._shared: dict[tuple[object, ...], SharedPassthrough] = {}
+        self._balancing = Balancing()
         self._created: dict[str, int] = {}
         self._served: dict[str, Served] = {}
         self._names: dict[str, str] = {}
         self._any: Offer | None = None
-        self._owner: dict[int, Source] = {}
-        self._used_pools: set[tuple[object, ...]] = set()
-        self._used_shared: set[tuple[object, ...]] = set()
         self._indexed: tuple[int, ...] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -179,7 +175,7 @@ class Catalog:
 
     def pools(self) -> tuple[Pool, ...]:
         """What balances over engines at URLs, for metrics."""
-        return tuple(self._pools.values())
+        return self._balancing.pools
 
     async def refresh(self) -> None:
         """Ask every engine anew."""
@@ -285,13 +281,13 @@ class Catalog:
         engines = {offer.engine.name for offer in source.offers}
         open_ = [
             member
-            for pool in self._pools.values()
+            for pool in self._balancing.pools
             for member in pool.health()
             if member.name in engines and member.state == "open"
         ]
         errors = [member.last_error or "" for member in open_]
         for offer in source.offers:
-            for shared in self._shared.values():
+            for shared in self._balancing.shared:
                 why = shared.down(offer.passthrough)
                 errors += [] if why is None else [why]
         if not errors:
@@ -314,7 +310,7 @@ class Catalog:
                 refreshed = time.monotonic()
             try:
                 await asyncio.gather(*[self._look(source) for source in due])
-                await asyncio.gather(*[pool.check() for pool in self._pools.values()])
+                await asyncio.gather(*[pool.check() for pool in self._balancing.pools])
                 await asyncio.gather(*[self._check_routes(source) for source in self._sources])
                 if self._indexed != self._versions():
                     self._index()
@@ -328,7 +324,7 @@ class Catalog:
             return
         down = [
             (shared, offer.passthrough)
-            for shared in self._shared.values()
+            for shared in self._balancing.shared
             for offer in source.offers
             if shared.down(offer.passthrough) is not None
         ]
@@ -361,7 +357,6 @@ class Catalog:
         names: dict[str, str] = {}
         self._any = None
         self._indexed = self._versions()
-        self._owner = {id(o.engine): s for s in self._sources for o in s.offers}
         for source in self._sources:
             for offer in source.offers:
                 offers.setdefault(offer.name, []).append(offer)
@@ -379,11 +374,10 @@ class Catalog:
             if name in offers:
                 names.update(dict.fromkeys(model.aliases, name))
         names.update({name: name for name in offers})
-        self._used_pools, self._used_shared = set(), set()
+        self._balancing.begin(self._sources)
         self._served = {name: self._serve(name, offers[name]) for name in sorted(offers)}
         self._names = names
-        self._pools = {key: self._pools[key] for key in self._used_pools}
-        self._shared = {key: self._shared[key] for key in self._used_shared}
+        self._balancing.end()
         for name in self._served:
             self._created.setdefault(name, int(self._clock()))
 
@@ -398,60 +392,14 @@ class Catalog:
             lengths.append(settings.context_length)
         return Served(
             name=name,
-            engine=self._engine(used) if raw else first.engine,
+            engine=self._balancing.engine(used) if raw else first.engine,
             gpt_oss=bool(raw),
             reasons=first.reasons,
-            passthrough=self._passthrough(used),
+            passthrough=self._balancing.passthrough(used),
             context_length=min(lengths, default=None),
             settings=settings,
             labels=first.labels,
         )
-
-    def _engine(self, offers: Sequence[Offer]) -> Engine:
-        """One engine for several. One at a URL gets a breaker even if it is the only one."""
-        sources = [self._owner.get(id(offer.engine)) for offer in offers]
-        if len(offers) == 1 and not isinstance(sources[0], UrlSource):
-            source = sources[0]
-            if source is None or source.wanted.settings.concurrent == 0:
-                return offers[0].engine
-        members = [
-            Member(
-                offer.engine,
-                weight=source.wanted.settings.weight if source else 1.0,
-                concurrent=source.wanted.settings.concurrent if source else 0,
-                check=source.check if isinstance(source, UrlSource) else None,
-            )
-            for offer, source in zip(offers, sources, strict=True)
-        ]
-        key = tuple((id(m.engine), m.weight, m.concurrent) for m in members)
-        if (pool := self._pools.get(key)) is None:
-            pool = self._pools[key] = Pool(members)
-        self._used_pools.add(key)
-        return pool
-
-    def _passthrough(self, offers: Sequence[Offer]) -> object:
-        """The own routes of one engine or of several; None if the first has none. Those at a URL
-        get a breaker even if they are the only ones.
-        """
-        able = [offer for offer in offers if offer.passthrough is not None]
-        sources = [self._owner.get(id(offer.engine)) for offer in able]
-        if offers[0].passthrough is None:
-            return None
-        if len(able) == 1 and not isinstance(sources[0], UrlSource):
-            return offers[0].passthrough
-        members = [
-            SharedMember(
-                offer.passthrough,
-                weight=source.wanted.settings.weight if source else 1.0,
-                concurrent=source.wanted.settings.concurrent if source else 0,
-            )
-            for offer, source in zip(able, sources, strict=True)
-        ]
-        key = tuple((id(m.routes), m.weight, m.concurrent) for m in members)
-        if (shared := self._shared.get(key)) is None:
-            shared = self._shared[key] = SharedPassthrough(members)
-        self._used_shared.add(key)
-        return shared
 
     def _unknown(self, name: str | None) -> ApiError:
         known = list(self._names)

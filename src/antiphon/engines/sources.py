@@ -10,12 +10,13 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from antiphon.engines.detect.report import ModelReport, ProbeReport
+from antiphon.engines.group import Group
 from antiphon.engines.launch.host import Order
 from antiphon.engines.launch.hosted import HostedServer, HostLink
 from antiphon.engines.launch.plan import LaunchPlan, plan
 from antiphon.engines.launch.start import Server, server_for
 from antiphon.engines.lazy import LazyEngine, LazyPassthrough
-from antiphon.engines.lifecycle import Group, Start, Unit, UnitStatus
+from antiphon.engines.lifecycle import Start, Unit, UnitStatus
 from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest, Engine
 from antiphon.engines.registry.entries import ModelEntry
 from antiphon.engines.served import EngineHealth, Offer

@@ -26,6 +26,7 @@ from antiphon.gateway.operator import operator_routes
 from antiphon.gateway.policy import make_policy
 from antiphon.gateway.proxy import PASSED_ON, ProxyRoute
 from antiphon.gateway.responses.routes import response_routes
+from antiphon.gateway.servertools.routes import container_routes
 from antiphon.gateway.services import Clock, Models, Services, random_id, system_clock
 from antiphon.gateway.stored_chat import ChatsRoute
 from antiphon.gateway.workers.place import Place
@@ -110,7 +111,7 @@ def _routes(services: Services) -> list[BaseRoute]:
         Route("/ready", ReadyRoute(services), methods=["GET"]),
         Route("/openapi.json", OpenApiRoute(), methods=["GET"]),
     ]
-    routes += response_routes(services)
+    routes += [*response_routes(services), *container_routes(services)]
     if services.sealed is not None:
         from antiphon.gateway.sealed.routes import seal_routes
 

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.api.chat.request import ChatRequest, decode_chat
 from antiphon.api.chat.response import ChatFold
+from antiphon.api.chat.served import ServedEvents, search_fields, tool_fields
 from antiphon.api.chat.stored import stored_completion, stored_messages
 from antiphon.api.chat.stream import ChatStream
 from antiphon.api.policy import PromptPolicy, Visibility
@@ -24,8 +25,10 @@ from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import RequestContext, context_of
 from antiphon.gateway.errors import send_json
 from antiphon.gateway.hooks import TurnWatch, transcript_comment, watched, with_transcript
-from antiphon.gateway.opening import Opening, read_opening
+from antiphon.gateway.opening import Opening, given_text, read_opening
 from antiphon.gateway.proxy import forward
+from antiphon.gateway.servertools.protocol import Asked, NamedTool
+from antiphon.gateway.servertools.server import NO_TOOLS, RequestTools, named_tools
 from antiphon.gateway.services import Services
 from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
@@ -63,13 +66,16 @@ class ChatRoute:
             key = opening.conversation
             await forward(services, scope, receive, send, served, body, conversation=key)
             return
-        request = await self._decode(settings, context, served, opening, body, large=large)
+        tools = await chat_tools(services, context, served, body)
+        request = await self._decode(
+            settings, context, served, opening, body, large=large, tools=tools
+        )
         context.ignored = request.ignored
         aliased = request.turn.names.aliased
         if aliased:
             context.notes["aliased"] = dict(islice(aliased.items(), MAX_ALIASES_LOGGED))
         await check_request(request.turn)
-        work = _Work(services, context, served, request, body)
+        work = _Work(services, context, served, request, body, tools)
         del body  # A stream may last for hours.
         if not request.stream:
             answer = await services.lifecycle.run(receive, work.answer())
@@ -86,6 +92,7 @@ class ChatRoute:
         body: bytes,
         *,
         large: bool,
+        tools: RequestTools,
     ) -> ChatRequest:
         date = None
         if settings.prompt.date:
@@ -95,7 +102,9 @@ class ChatRoute:
         policy = prompt_policy(settings, served, context)
 
         def decode() -> ChatRequest:
-            return decode_chat(body, policy=policy, date=date, tenant=context.tenant)
+            return decode_chat(
+                body, policy=policy, date=date, tenant=context.tenant, served=tools.served
+            )
 
         return await asyncio.to_thread(decode) if large else decode()
 
@@ -110,7 +119,9 @@ class _Work:
         served: Served,
         request: ChatRequest,
         body: bytes,
+        tools: RequestTools = NO_TOOLS,
     ) -> None:
+        self._tools = tools
         self._services = services
         self._context = context
         self._served = served
@@ -173,17 +184,26 @@ class _Work:
         stream: EventStream | None = None,
     ) -> None:
         """Run the turn, or the turns. Their events go to the watch, the fold and the client."""
+        request = self._request
+        shown = None
+        if self._tools:
+            shown = ServedEvents(request.citing, request.view(self._visibility))
 
         def take(index: int, events: Sequence[TurnEvent]) -> bytes:
             watch.events(index, events)
+            if shown is not None:
+                events = shown.feed(events)
             if fold is not None:
                 fold(index, events)
             return written(index, events) if written is not None else b""
 
         runner = self._services.runner(self._served)
-        request = self._request
         if request.n == 1:
-            turn = runner.run(request.turn, observer=watch.choice(0))
+            observer = watch.choice(0)
+            if self._tools:
+                turn = self._tools.run(runner, request.turn, observer=observer)
+            else:
+                turn = runner.run(request.turn, observer=observer)
             async with aclosing(turn) as batches:
                 async for events in batches:
                     data = take(0, events) if events else b""
@@ -198,6 +218,22 @@ class _Work:
                 data = take(index, events) if events else b""
                 if data and stream is not None and not stream.put(data):
                     await stream.write(data)
+
+
+async def chat_tools(
+    services: Services, context: RequestContext, served: Served, body: bytes
+) -> RequestTools:
+    """The tools of a chat that the server itself runs. Raises ApiError."""
+    if b'"web_search' not in body and b'"code_interpreter"' not in body:
+        return NO_TOOLS
+    raw, options = tool_fields(body)
+    named = [tool for tool in named_tools(raw) if tool.type != "mcp"]
+    if isinstance(options, dict) and not any(tool.type.startswith("web_") for tool in named):
+        named.append(NamedTool(-1, "web_search_options", "web_search", search_fields(options)))
+    if not named:
+        return NO_TOOLS
+    asked = Asked(context=context, served=served, given=given_text(body))
+    return await services.tools.open(named, asked, context.mode or "")
 
 
 def prompt_policy(settings: Settings, served: Served, context: RequestContext) -> PromptPolicy:

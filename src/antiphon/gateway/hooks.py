@@ -90,6 +90,19 @@ class Policy(Protocol):
         """The server has ended."""
         ...
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are API keys, or one is asked for anyway."""
+        ...
+
+    def tools_opened(self, offered: Sequence[str]) -> None:
+        """The server runs these tools for its clients from now on."""
+        ...
+
+    def tool_ran(self, context: RequestContext, name: str, ended: str, seconds: float) -> None:
+        """A call of one of them is over: ``ok``, ``failed``, ``timeout`` or ``cancelled``."""
+        ...
+
     def finished(self, scope: Scope, context: RequestContext) -> None:
         """A request is over, whatever became of it."""
         ...

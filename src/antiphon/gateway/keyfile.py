@@ -1,8 +1,4 @@
-"""The file that keeps API keys: TOML that people can read and edit, mode 0600.
-
-Changes are made under a lock and put in place in one step, so that a server that reads at any
-moment sees the old file or the new one.
-"""
+"""The file that keeps API keys: TOML that people can read and edit, mode 0600."""
 
 from __future__ import annotations
 
@@ -15,8 +11,8 @@ import msgspec
 
 from antiphon.errors import SettingsError
 from antiphon.gateway.keys import ApiKey, KeyRing
+from antiphon.gateway.secret_file import SecretFile, secret_path
 from antiphon.settings import private_file
-from antiphon.settings.paths import config_directory
 
 __all__ = ["FILE_NAME", "MAX_FILE_BYTES", "KeyFile", "key_file_path"]
 
@@ -31,43 +27,18 @@ _HEADER: Final = """\
 
 def key_file_path(configured: str | None, environ: Mapping[str, str]) -> Path:
     """Where the keys are: ``keys.file``, else in the user's configuration folder."""
-    if configured:
-        return Path(configured).expanduser()
-    return config_directory(environ) / FILE_NAME
+    return secret_path(configured, FILE_NAME, environ)
 
 
-class KeyFile:
-    """The keys on disk. Any method may raise SettingsError, which says what is wrong where."""
+class KeyFile(SecretFile):
+    """The keys on disk."""
 
-    def __init__(self, path: Path) -> None:
-        self.path: Final = path
-
-    def stamp(self) -> tuple[int, ...] | None:
-        """Differs when the file has changed; None without a file."""
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._cannot("read", error) from error
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+    max_bytes = MAX_FILE_BYTES
 
     def load(self) -> KeyRing:
         """The keys; none if there is no file."""
-        try:
-            with self.path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except FileNotFoundError:
-            return KeyRing()
-        except OSError as error:
-            raise self._cannot("read", error) from error
-        if len(data) > MAX_FILE_BYTES:
-            raise SettingsError(f"{self.path}: larger than {MAX_FILE_BYTES} bytes")
-        return KeyRing(self._decode(data))
-
-    def open_to_others(self) -> bool:
-        """Whether anyone but its owner can read or write the file."""
-        return private_file.open_to_others(self.path)
+        data = self._read()
+        return KeyRing() if data is None else KeyRing(self._decode(data))
 
     def add(self, key: ApiKey) -> None:
         """Keep a new key. Raises SettingsError if its name is taken."""
@@ -93,12 +64,8 @@ class KeyFile:
         return found[0]
 
     def _change(self, change: Callable[[tuple[ApiKey, ...]], Iterable[ApiKey]]) -> None:
-        try:
-            private_file.make_folder(self.path)
-            with private_file.locked(self.path):
-                private_file.replace(self.path, _encode(change(self.load().keys)))
-        except OSError as error:
-            raise self._cannot("write", error) from error
+        with self._locked():
+            private_file.replace(self.path, _encode(change(self.load().keys)))
 
     def _decode(self, data: bytes) -> list[ApiKey]:
         try:
@@ -118,9 +85,6 @@ class KeyFile:
             if len({getattr(key, field) for key in keys}) != len(keys):
                 raise SettingsError(f"{self.path}: two keys have the same {field}")
         return keys
-
-    def _cannot(self, what: str, error: OSError) -> SettingsError:
-        return SettingsError(f"{self.path}: cannot {what} it: {error.strerror or error}")
 
 
 def _encode(keys: Iterable[ApiKey]) -> bytes:

@@ -24,6 +24,8 @@ __all__ = ["MAX_MODELS", "OTHER", "Metrics"]
 
 MAX_MODELS: Final = 100
 """Model names with series of their own; an engine that answers to any name has no end of them."""
+MAX_TOOLS: Final = 200
+"""Tools of the server with series of their own; those of MCP servers are as many as they like."""
 OTHER: Final = "other"
 _MAX_CODES: Final = 200
 _UP: Final = ("up", "idle")
@@ -48,6 +50,7 @@ class Metrics:
         self._health: Callable[[], Sequence[EngineHealth]] = tuple
         self._models: set[str] = set()
         self._codes: set[str] = set()
+        self._tools: set[str] = set()
         counter, histogram, gauge = self._counter, self._histogram, self._gauge
         self.requests = counter(
             "antiphon_requests",
@@ -102,6 +105,17 @@ class Metrics:
             "Tool calls, by what their arguments were: valid, repaired, raw, custom, incomplete.",
             "model mode arguments",
         )
+        self.server_tool_calls = counter(
+            "antiphon_server_tool_calls",
+            "Calls of tools that the server runs: ok, failed, timeout, cancelled.",
+            "tool ended",
+        )
+        self.server_tool_seconds = histogram(
+            "antiphon_server_tool_seconds",
+            "How long such a call took, a wait for an interpreter included.",
+            "tool",
+            _TURN_SECONDS,
+        )
         self.queue_seconds = histogram(
             "antiphon_queue_seconds", "How long a turn waited for a place.", "", _QUEUE
         )
@@ -146,6 +160,10 @@ class Metrics:
         if not name:
             return ""
         return _bounded(name, self._models, MAX_MODELS)
+
+    def tool(self, name: str) -> str:
+        """The label for a tool of the server's."""
+        return _bounded(name, self._tools, MAX_TOOLS)
 
     def code(self, code: str | None) -> str:
         """The label for an error's or recovery's code."""

@@ -13,7 +13,7 @@ import msgspec
 
 from antiphon.api.errors import ApiError
 
-__all__ = ["Opening", "read_opening"]
+__all__ = ["Opening", "given_text", "read_opening"]
 
 
 class _Fields(msgspec.Struct):
@@ -47,6 +47,21 @@ _FIELDS: Final = msgspec.json.Decoder(_Fields)
 _HEAD: Final = msgspec.json.Decoder(_Head)
 _TURN: Final = msgspec.json.Decoder(_Turn)
 _SPOKEN: Final = frozenset({"assistant", "tool", "function"})
+
+
+def given_text(body: bytes) -> str:
+    """The JSON of what others than the model said in a chat that was read before."""
+    try:
+        head = _HEAD.decode(body)
+        return "\n".join(
+            [
+                bytes(message).decode("utf-8", "replace")
+                for message in head.messages
+                if _TURN.decode(message).role != "assistant"
+            ]
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def read_opening(body: bytes) -> Opening:

@@ -116,6 +116,38 @@ class GatewayPolicy:
         if self._trace is not None:
             self._trace.close()
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are API keys, or one is asked for anyway."""
+        return bool(self.live.keys) or self.live.keys_required
+
+    def tools_opened(self, offered: Sequence[str]) -> None:
+        """The server runs these tools for its clients from now on."""
+        has_keys = self.has_keys
+        write = self.log.info if has_keys or not offered else self.log.warning
+        why = None if has_keys else "no request has an API key: make one with 'antiphon keys add'"
+        fields = {"offered": list(offered), "why": why}
+        write(
+            "server_tools", **{name: value for name, value in fields.items() if value is not None}
+        )
+
+    def tool_ran(self, context: RequestContext, name: str, ended: str, seconds: float) -> None:
+        """A call of one of them is over."""
+        label = self.metrics.tool(name)
+        self.metrics.server_tool_calls.labels(label, ended).inc()
+        self.metrics.server_tool_seconds.labels(label).observe(seconds)
+        calls = context.notes.get("server_tool_calls", 0)
+        context.notes["server_tool_calls"] = calls + 1
+        self.log.info(
+            "server_tool",
+            request_id=context.request_id,
+            key=context.tenant,
+            model=context.model,
+            tool=label,
+            ended=ended,
+            ms=round(seconds * _TURN_SCALE, 1),
+        )
+
     def finished(self, scope: Scope, context: RequestContext) -> None:
         """A request is over, whatever became of it."""
         seconds = self._clock() - context.started
@@ -340,6 +372,7 @@ _ROUTES: Final = frozenset(
     }
 )
 _FAMILIES: Final = {
+    "/v1/containers/": "/v1/containers/{id}",
     "/v1/models/": "/v1/models/{id}",
     "/v1/responses/": "/v1/responses/{id}",
     "/v1/conversations/": "/v1/conversations/{id}",

@@ -18,6 +18,7 @@ from antiphon.gateway.lifecycle import Lifecycle
 from antiphon.gateway.responses.caretaker import Caretaker, owner_name
 from antiphon.gateway.responses.chain import ChainMemory, Chains
 from antiphon.gateway.responses.live import Running
+from antiphon.gateway.servertools.server import ServerTools
 from antiphon.gateway.workers.place import Place
 from antiphon.settings.effective import for_model
 from antiphon.settings.model import Settings
@@ -116,6 +117,15 @@ class Services:
         """Of the responses that are made here."""
         self.running: Final = Running()
         self.chains: Final = Chains(self.records, ChainMemory())
+        self.tools: Final = ServerTools(
+            self.store,
+            self.sealer,
+            lambda: self.policy,
+            clock=clock.monotonic,
+            now=lambda: int(clock.now().timestamp()),
+            new_id=new_id,
+        )
+        """What the server itself runs for models."""
         self._caretaker = Caretaker(self.records, self.store, self.running, self.owner)
 
     @property
@@ -130,6 +140,7 @@ class Services:
         does not wait for it. Raises StoreError if the store cannot be used.
         """
         await self._caretaker.start()
+        await self.open_tools()
         if self._catalog is None:
             from antiphon.engines.catalog import Catalog
 
@@ -140,9 +151,19 @@ class Services:
         """Close what `open` opened, when what runs in the background has ended."""
         await self.running.finish()
         await self._caretaker.aclose()
+        await self.tools.aclose()
         if self._opened is not None:
             await self._opened.aclose()
             self._catalog = self._opened = None
+
+    async def open_tools(self) -> None:
+        """Make what the server itself runs for models, unless that was done.
+
+        Raises SettingsError if a tool that the settings offer cannot run here, MissingExtraError.
+        """
+        if self.settings.server_tools.offered and not self.tools.offered:
+            await self.tools.use(await self.tools.prepare(self.settings))
+            self.policy.tools_opened(self.tools.offered)
 
     def runner(self, served: Served) -> TurnRunner:
         """The one that runs turns on this model's engine."""
@@ -183,7 +204,18 @@ class Services:
             from antiphon.gateway.sealed.transport import padding_of
 
             padding_of(settings)  # Refused before anything has changed.
-        await self.catalog.reload(settings)
+        tools = None
+        if settings.server_tools.offered or self.tools.offered:
+            tools = await self.tools.prepare(settings)
+        try:
+            await self.catalog.reload(settings)
+        except BaseException:
+            if tools is not None:
+                await tools.aclose()
+            raise
+        if tools is not None:
+            await self.tools.use(tools)
+            self.policy.tools_opened(self.tools.offered)
         if self.sealed is not None:
             self.sealed.configure(settings)
             self.sealed.look()

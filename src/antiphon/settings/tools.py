@@ -27,6 +27,12 @@ class ServerToolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     offered: tuple[ServerTool, ...] = ()
     """Those that a request with an API key may name; none are run unless they stand here."""
+    unoffered: Literal["ignore", "refuse"] = "ignore"
+    """What becomes of one of these tools that is not offered: it is named in the header
+    ``antiphon-ignored``, or the request is refused. Codex sends a web search with every request."""
+    any_url: bool = False
+    """Whether the browser opens URLs that neither a page nor the user named. What the model makes
+    up can carry what the conversation holds to a stranger."""
     calls: Positive = 32
     """Most calls for one response, whatever it asks for."""
     parallel: Positive = 4
@@ -45,7 +51,8 @@ class BrowserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     folder: str | None = None
     """The folder of ``corpus``: HTML, Markdown and text. The agent's default is its workspace."""
     url: str | None = None
-    """Where SearXNG runs; for the other services only if it is not their own address."""
+    """Where SearXNG runs; for Exa and You.com only if it is not their own address; for ``corpus``
+    where the folder's pages are published, to be cited by."""
     api_key: str | None = None
     """The key that Exa or You.com asks for."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hmac
 import time
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +25,8 @@ ROTATE_SECONDS: Final = 30 * 86_400
 KEEP_SECONDS: Final = 365 * 86_400
 """Older keys are forgotten."""
 _VERSION: Final = b"\x01"
+_SIGNED: Final = b"antiphon signed content\x00"
+_SIGNATURE_DIGITS: Final = 32
 _LABEL: Final = b"antiphon sealed content\x00"
 _HEADER_BYTES: Final = 1 + ID_BYTES
 
@@ -56,6 +59,22 @@ class Sealer:
         if key is None:
             return None
         return aead.open_(key.secret, _LABEL, data[_HEADER_BYTES:], header + _bytes(tenant))
+
+    def sign(self, tenant: str, data: bytes) -> str:
+        """What shows that we gave ``data`` to this tenant: 40 hexadecimal digits."""
+        return self._signature(self._current(), tenant, data)
+
+    def signed(self, tenant: str, data: bytes, signature: str) -> bool:
+        """Whether `sign` made it, with a key that is still kept."""
+        key = self._ring.find(signature[: 2 * ID_BYTES])
+        if key is None or not signature.isascii():
+            return False
+        return hmac.compare_digest(self._signature(key, tenant, data), signature)
+
+    @staticmethod
+    def _signature(key: SecretKey, tenant: str, data: bytes) -> str:
+        said = _SIGNED + _bytes(tenant) + b"\x00" + data
+        return key.id + hmac.new(key.secret, said, "sha256").hexdigest()[:_SIGNATURE_DIGITS]
 
     def _current(self) -> SecretKey:
         key = self._ring.newest()

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-__all__ = ["Approval", "Emit", "Need", "Tool", "ToolFile", "ToolOutput"]
+__all__ = ["Approval", "Emit", "Need", "Shown", "Tool", "ToolFile", "ToolOutput"]
 
 Approval = Literal["always", "ask", "never"]
 """What an operator or a user allows: call it, ask first, refuse."""
@@ -33,6 +33,15 @@ class ToolFile(msgspec.Struct, frozen=True):
     media_type: str = "application/octet-stream"
 
 
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """A page that was shown, as far as an answer can cite it."""
+
+    cursor: int
+    """The number that it is cited by: ``【3†L4】``."""
+    cites: tuple[tuple[int, str, str], ...]
+    """From which line on a citation means what: line, URL, title; in order."""
+
+
 class ToolOutput(msgspec.Struct, frozen=True):
     """What a call came to."""
 
@@ -41,7 +50,9 @@ class ToolOutput(msgspec.Struct, frozen=True):
     failed: bool = False
     files: tuple[ToolFile, ...] = ()
     details: Mapping[str, Any] = {}
-    """For programs: an exit status, a diff, cursors and sources of pages."""
+    """For programs: an exit status, a diff, what a browser did."""
+    shown: Shown | None = None
+    """What citations of this output mean."""
 
 
 class Tool(Protocol):

@@ -211,9 +211,7 @@ class TurnFold(TurnRecord):
         if part.tool is None:
             self._emit(PartStart(part.kind), out)
         else:
-            self._emit(
-                PartStart(PartKind.CALL, part.call_id, part.tool.name, part.tool.custom), out
-            )
+            self._emit(_call_start(part.tool, part.call_id), out)
 
     def _settle_flow(self, part: Part) -> None:
         plain = part.started and part.reader is None and part.raw is None and self.held is None
@@ -368,7 +366,7 @@ class TurnFold(TurnRecord):
             value = (arguments.value or {}).get("input")
             text, given = (value if isinstance(value, str) else text), None
         call_id = self._new_id()
-        self._emit(PartStart(PartKind.CALL, call_id, tool.name, tool.custom), out)
+        self._emit(_call_start(tool, call_id), out)
         if text:
             self._emit(PartDelta(text), out)
         self._emit(PartEnd(text, True, given), out)
@@ -406,3 +404,8 @@ class TurnFold(TurnRecord):
             self._emit(Recovered(diagnostic), out)
         else:
             self._notes.append(diagnostic)
+
+
+def _call_start(tool: OfferedTool, call_id: str | None) -> PartStart:
+    served = tool.recipient if tool.served else None
+    return PartStart(PartKind.CALL, call_id, tool.name, tool.custom, served)

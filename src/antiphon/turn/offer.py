@@ -31,6 +31,8 @@ class OfferedTool(msgspec.Struct, frozen=True):
     strict: bool = False
     grammar: InputGrammar | None = None
     """What a custom tool's input must match."""
+    served: bool = False
+    """Whether the server itself makes its calls."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -100,10 +102,12 @@ def offer_of(request: TurnRequest) -> Offer:
                     recipient in request.custom_tools,
                     recipient in request.strict_tools,
                     request.input_grammars.get(recipient),
+                    recipient in request.served,
                 )
         whole = not namespace.tools and (wanted is None or key in wanted)
         if whole:
-            tools[key] = OfferedTool(key, request.names.client(key), json=False)
+            served = key in request.served
+            tools[key] = OfferedTool(key, request.names.client(key), json=False, served=served)
         if chosen or whole:
             namespaces[key] = msgspec.structs.replace(namespace, tools=tuple(chosen))
     required = choice.mode is ToolMode.REQUIRED

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
+from antiphon.agent.citing import Footnotes, sources_in
 from antiphon.agent.sessions.folder import Saved
+from antiphon.agent.sessions.records import KeptFile
 from antiphon.agent.transcript import Entry, settled
 from antiphon.model.message import Conversation, Message, Role
 
@@ -15,6 +18,9 @@ __all__ = ["FORMATS", "Format", "conversation_of", "export"]
 
 Format = Literal["json", "text", "markdown", "html"]
 FORMATS: Final = ("json", "text", "markdown", "html")
+MAX_PICTURE_BYTES: Final = 2 * 1024 * 1024
+MAX_PICTURES_BYTES: Final = 16 * 1024 * 1024
+"""Of all pictures in one page."""
 
 _TITLES: Final = {
     "user": "User",
@@ -24,6 +30,12 @@ _TITLES: Final = {
     "call": "Call",
     "result": "Result",
 }
+_PICTURES: Final = {
+    "image/png": b"\x89PNG\r\n\x1a\n",
+    "image/jpeg": b"\xff\xd8\xff",
+    "image/gif": b"GIF8",
+}
+"""Kinds that are shown, by how they begin."""
 _FENCE: Final = re.compile(r"`{3,}")
 _UNPRINTABLE: Final[dict[int, int | str]] = {
     **{i: 0x2400 + i for i in range(32) if chr(i) not in "\n\t"},
@@ -49,7 +61,9 @@ border-radius:8px;padding:.6rem 1rem;margin:.8rem 0;--role:var(--soft-line)}
 .user{--role:var(--user)}.answer{--role:var(--answer)}.call,.result{--role:var(--call)}
 h2{font-size:.95rem;margin:0 0 .3rem;color:var(--role)}
 pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.6 ui-monospace,monospace}
-.thinking pre{color:var(--soft)}
+.thinking pre,.note{color:var(--soft)}
+p{margin:.3rem 0;overflow-wrap:anywhere}
+img{max-width:100%}
 """.strip()
 
 
@@ -94,7 +108,7 @@ def _marked(saved: Saved) -> str:
 def _markdown(saved: Saved) -> str:
     out = [f"# Session {saved.id}\n"]
     out += [f"- {name}: {_inline(value)}" for name, value in _facts(saved)]
-    for kind, title, text in _parts(saved):
+    for kind, title, text, files, notes in _parts(saved, "[^{}]"):
         out.append(f"\n## {title if kind not in ('call', 'result') else _named(title)}\n")
         if kind in ("user", "answer", "preamble"):
             # A heading of theirs would look like one of ours.
@@ -102,6 +116,10 @@ def _markdown(saved: Saved) -> str:
         else:
             fence = "`" * max(3, *[len(f) + 1 for f in _FENCE.findall(text)], 3)
             out.append(f"{fence}text\n{text.translate(_UNPRINTABLE)}\n{fence}")
+        for file in files:
+            out.append(f"\n- file {_inline(file.name)}: {_where(saved, file)}")
+        for number, name, url in notes:
+            out.append(f"\n[^{number}]: {_inline(name)} {_inline(url)}")
     return "\n".join(out) + "\n"
 
 
@@ -117,20 +135,61 @@ def _inline(text: str) -> str:
 
 def _html(saved: Saved) -> str:
     facts = "".join([f"<dt>{_safe(n)}</dt><dd>{_safe(v)}</dd>" for n, v in _facts(saved)])
+    pictures = _Pictures(saved)
     parts = [
-        f'<section class="{kind}"><h2>{_safe(title)}</h2><pre>{_safe(text)}</pre></section>'
-        for kind, title, text in _parts(saved)
+        f'<section class="{kind}"><h2>{_safe(title)}</h2><pre>{_safe(text)}</pre>'
+        + "".join([pictures.shown(file) for file in files])
+        + "".join([_footnote(*note) for note in notes])
+        + "</section>"
+        for kind, title, text, files, notes in _parts(saved, "[{}]")
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
         '<meta http-equiv="Content-Security-Policy"'
-        " content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        " content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
         f"<title>Session {_safe(saved.id)}</title>\n<style>\n{_STYLE}\n</style>\n<main>\n"
         f"<h1>Session {_safe(saved.id)}</h1>\n<dl>{facts}</dl>\n"
         + "\n".join(parts)
         + "\n</main>\n</html>\n"
     )
+
+
+class _Pictures:
+    """Files in a page: small pictures are shown in it, as many as fit, others are named."""
+
+    def __init__(self, saved: Saved) -> None:
+        self._saved = saved
+        self._room = MAX_PICTURES_BYTES
+
+    def shown(self, file: KeptFile) -> str:
+        line = f"<p>file {_safe(file.name)}: {_safe(_where(self._saved, file))}</p>"
+        if file.kept is None or self._saved.shelf is None or file.bytes > self._room:
+            return line
+        data = self._saved.shelf.read(file.kept, MAX_PICTURE_BYTES)
+        # What it is, not what the tool says: only pixels.
+        kind = next((k for k, begin in _PICTURES.items() if (data or b"").startswith(begin)), None)
+        if data is None or kind is None:
+            return line
+        self._room -= len(data)
+        encoded = base64.b64encode(data).decode()
+        return f'{line}<img alt="{_safe(file.name)}" src="data:{kind};base64,{encoded}">'
+
+
+def _where(saved: Saved, file: KeptFile) -> str:
+    """What is said of a file beside its name."""
+    if file.kept is None or saved.shelf is None:
+        return f"{file.bytes} bytes, not kept: there was no room"
+    return f"{file.bytes} bytes, {saved.shelf.folder.name}/{file.kept}"
+
+
+def _footnote(number: int, title: str, url: str) -> str:
+    """Only what a browser would ask of the web is a link."""
+    if url.startswith(("http://", "https://")) and "\n" not in url:
+        said = f'<a href="{_safe(url)}" rel="noreferrer noopener">{_safe(title)}</a>'
+    else:
+        said = _safe(title)
+    return f'<p class="note">[{number}] {said} {_safe(url)}</p>'
 
 
 def _safe(text: str) -> str:
@@ -155,11 +214,29 @@ def _facts(saved: Saved) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def _parts(saved: Saved) -> Iterator[tuple[str, str, str]]:
-    """Kind, title and text of each message."""
+class _Part(NamedTuple):
+    """A message for people."""
+
+    kind: str
+    title: str
+    text: str
+    files: tuple[KeptFile, ...]
+    notes: list[tuple[int, str, str]]
+    """Number, title and URL of what it is the first to cite."""
+
+
+def _parts(saved: Saved, mark: str) -> Iterator[_Part]:
+    """Each message; citations are written as ``mark``."""
+    footnotes = Footnotes(sources_in(saved.shown), mark)
     for entry in settled(saved.entries):
         kind, name = _kind(entry)
-        yield kind, f"{_TITLES[kind]} {name}".rstrip(), entry.message.text
+        text = entry.message.text
+        if kind in ("answer", "preamble"):
+            text = footnotes.feed(text) + footnotes.end()
+        made = saved.made.get(entry.call_id or "") if kind == "result" else None
+        files = () if made is None else made.files
+        title = f"{_TITLES[kind]} {name}".rstrip()
+        yield _Part(kind, title, text, files, footnotes.notes())
 
 
 def _kind(entry: Entry) -> tuple[str, str]:

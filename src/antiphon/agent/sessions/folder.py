@@ -12,12 +12,14 @@ from typing import Final
 import msgspec
 
 from antiphon.agent.journal import Setup
-from antiphon.agent.sessions.log import PARTIAL, SUFFIX, SessionLog, Sync, left_of_turn
+from antiphon.agent.sessions.files import FileShelf
+from antiphon.agent.sessions.log import FILES, PARTIAL, SUFFIX, SessionLog, Sync, left_of_turn
 from antiphon.agent.sessions.records import (
     Begin,
     Decision,
     End,
     Line,
+    MadeRecord,
     Said,
     SetupRecord,
     Turn,
@@ -30,6 +32,7 @@ from antiphon.errors import StoreError
 from antiphon.model.message import Role
 from antiphon.settings.model import AgentSettings
 from antiphon.settings.paths import state_directory
+from antiphon.tools.protocol import Shown
 
 __all__ = ["Saved", "SessionFolder", "Summary", "sessions_folder"]
 
@@ -65,9 +68,18 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     usage: TurnUsage = TurnUsage(completions=0)
     decisions: Mapping[str, Decision] = {}
     """By call id."""
+    made: Mapping[str, MadeRecord] = {}
+    """What calls came to beside their texts, by call id."""
+    shelf: FileShelf | None = None
+    """Where the files are that tools made."""
     end: str | None = None
     """Why the last run ended; None if it did not."""
     damaged: int = 0
+
+    @property
+    def shown(self) -> tuple[Shown, ...]:
+        """The pages that its browser showed, for answers that cite them."""
+        return tuple([made.shown for made in self.made.values() if made.shown is not None])
 
 
 def sessions_folder(settings: AgentSettings, environ: Mapping[str, str]) -> Path:
@@ -141,7 +153,8 @@ class SessionFolder:
             left = left_of_turn(path.with_suffix(PARTIAL), reader.turns)
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-        return reader.saved(left)
+        saved = reader.saved(left)
+        return msgspec.structs.replace(saved, shelf=FileShelf(path.with_suffix(FILES)))
 
     def remove(self, id: str) -> str:
         """Remove a session that no process has open. Returns its id. Raises StoreError."""
@@ -149,6 +162,7 @@ class SessionFolder:
         with SessionLog(path, now=self._now):
             try:
                 path.with_suffix(PARTIAL).unlink(missing_ok=True)
+                FileShelf(path.with_suffix(FILES)).remove()
                 path.unlink()
             except OSError as error:
                 raise StoreError(f"cannot remove {path}: {error.strerror or error}") from error
@@ -175,6 +189,7 @@ class _Reader:
         self._entries: list[Entry] = []
         self._usage = TurnUsage(completions=0)
         self._decisions: dict[str, Decision] = {}
+        self._made: dict[str, MadeRecord] = {}
         self._end: str | None = None
         self._damaged = 0
         self.turns = 0
@@ -195,6 +210,8 @@ class _Reader:
                 self._add(said)
         elif isinstance(record, Decision):
             self._decisions[record.call_id] = record
+        elif isinstance(record, MadeRecord):
+            self._made[record.call_id or str(len(self._made))] = record
         elif isinstance(record, End):
             self._end = record.reason
         elif line.strip():
@@ -210,6 +227,7 @@ class _Reader:
             turns=self.turns,
             usage=self._usage,
             decisions=self._decisions,
+            made=self._made,
             end=self._end,
             damaged=self._damaged,
         )

@@ -2,7 +2,7 @@
 
 Beside ``ID.jsonl`` there is ``ID.partial`` while a turn runs: the pieces of what the model is
 saying. The turn's own line takes their place; if the process dies before, they are what is left of
-the turn. A file belongs to one process at a time.
+the turn. Files that tools make are in ``ID.files``. A session belongs to one process at a time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ import msgspec
 
 from antiphon.agent.events import ApprovalGiven, Kind, RunEnded
 from antiphon.agent.journal import Setup
+from antiphon.agent.sessions.files import FileShelf
 from antiphon.agent.sessions.records import (
     Begin,
     Decision,
     End,
+    KeptFile,
+    MadeRecord,
     Record,
     Said,
     SetupRecord,
@@ -34,11 +37,13 @@ from antiphon.agent.transcript import Entry, spoken
 from antiphon.api.turn import FinishReason, TurnUsage
 from antiphon.errors import StoreError
 from antiphon.settings.private_file import DIRECTORY_MODE, FILE_MODE
+from antiphon.tools.protocol import ToolOutput
 
-__all__ = ["PARTIAL", "SUFFIX", "Piece", "SessionLog", "Sync", "left_of_turn", "mend_end"]
+__all__ = ["FILES", "PARTIAL", "SUFFIX", "Piece", "SessionLog", "Sync", "left_of_turn", "mend_end"]
 
 SUFFIX: Final = ".jsonl"
 PARTIAL: Final = ".partial"
+FILES: Final = ".files"
 _TAIL: Final = 64 * 1024
 
 Sync = Literal["normal", "full"]
@@ -80,6 +85,7 @@ class SessionLog:
         self._turns = 0
         self._pieces: int | None = None
         self._file = -1
+        self._shelf = FileShelf(path.with_suffix(FILES))
         try:
             path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
@@ -141,6 +147,19 @@ class SessionLog:
                 reason=given.reason,
             )
         )
+
+    def made(self, call_id: str | None, output: ToolOutput) -> None:
+        files = []
+        for file in output.files:
+            try:
+                kept = self._shelf.keep(file)
+            except OSError as error:
+                raise _cannot("write beside", self._path, error) from error
+            size = len(file.data)
+            files.append(
+                KeptFile(name=file.name, media_type=file.media_type, bytes=size, kept=kept)
+            )
+        self._write(MadeRecord(call_id=call_id, files=tuple(files), shown=output.shown))
 
     def ended(self, end: RunEnded) -> None:
         self._write(End(at=self._at(), reason=end.reason, detail=end.detail))

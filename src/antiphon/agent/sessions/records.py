@@ -1,6 +1,6 @@
 """The lines of a session's file: what each holds, and how one is written and read.
 
-    begin, then in any order: setup, said, turn, decision, end
+    begin, then in any order: setup, said, turn, decision, made, end
 
 A line is JSON with a ``type``. A version that knows more types adds lines that this one passes
 over; a line that is damaged costs only itself.
@@ -18,13 +18,16 @@ from antiphon.api.turn import TurnUsage
 from antiphon.errors import MessageError
 from antiphon.model.json import encode_message, message_from_builtins
 from antiphon.model.validate import check_message
+from antiphon.tools.protocol import Shown
 
 __all__ = [
     "VERSION",
     "Begin",
     "Decision",
     "End",
+    "KeptFile",
     "Line",
+    "MadeRecord",
     "Record",
     "Said",
     "SetupRecord",
@@ -86,6 +89,25 @@ class Decision(msgspec.Struct, frozen=True, tag="decision", omit_defaults=True, 
     reason: str = ""
 
 
+class KeptFile(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A file that a call made. ``kept`` is its name in the session's folder of files; None: there
+    was no room for it.
+    """
+
+    name: str
+    media_type: str
+    bytes: int
+    kept: str | None = None
+
+
+class MadeRecord(msgspec.Struct, frozen=True, tag="made", omit_defaults=True, kw_only=True):
+    """What a call came to beside its text."""
+
+    call_id: str | None = None
+    files: tuple[KeptFile, ...] = ()
+    shown: Shown | None = None
+
+
 class End(msgspec.Struct, frozen=True, tag="end", omit_defaults=True, kw_only=True):
     """A question was worked on to this end."""
 
@@ -94,7 +116,7 @@ class End(msgspec.Struct, frozen=True, tag="end", omit_defaults=True, kw_only=Tr
     detail: str = ""
 
 
-Record = Begin | SetupRecord | Said | Turn | Decision | End
+Record = Begin | SetupRecord | Said | Turn | Decision | MadeRecord | End
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODER: Final = msgspec.json.Decoder(Record)

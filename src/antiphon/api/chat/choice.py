@@ -8,6 +8,7 @@ import msgspec
 
 from antiphon.api.chat.conversation import decode_field
 from antiphon.api.chat.tools import Toolset
+from antiphon.api.responses.served import NO_SERVED_TOOLS, ServedTools
 from antiphon.codec.grammar.plan import AUTO, NONE, REQUIRED, ToolChoice, ToolMode
 from antiphon.errors import MessageError
 
@@ -45,36 +46,43 @@ _CHOICE: Final = msgspec.json.Decoder(str | _Choice | None)
 _FUNCTION_CALL: Final = msgspec.json.Decoder(str | _Named | None)
 
 
-def read_choice(tool_choice: bytes, function_call: bytes, tools: Toolset) -> ToolChoice:
+def read_choice(
+    tool_choice: bytes,
+    function_call: bytes,
+    tools: Toolset,
+    served: ServedTools = NO_SERVED_TOOLS,
+) -> ToolChoice:
     """Raises MessageError for what is not a choice, or not one of the tools."""
     choice = decode_field(_CHOICE, tool_choice, "tool_choice")
     if isinstance(choice, str):
-        return _mode(choice, tools, "tool_choice")
+        return _mode(choice, tools, "tool_choice", served)
     if choice is not None:
-        return _structured(choice, tools)
+        return _structured(choice, tools, served)
     old = decode_field(_FUNCTION_CALL, function_call, "function_call")
     if isinstance(old, str):
-        return _mode(old, tools, "function_call")
+        return _mode(old, tools, "function_call", served)
     if old is not None:
         names = (_offered(old.name, tools, "function_call.name"),)
         return ToolChoice(ToolMode.REQUIRED, names)
     return AUTO
 
 
-def _mode(word: str, tools: Toolset, field: str) -> ToolChoice:
+def _mode(word: str, tools: Toolset, field: str, served: ServedTools) -> ToolChoice:
     choice = _MODES.get(word)
     if choice is None:
         raise MessageError(
             f"{field}: expected none, auto, required or an object, got {word[:60]!r}", field=field
         )
-    if choice is REQUIRED and not tools:
+    if choice is REQUIRED and not tools and not served.spaces:
         raise MessageError(f"{field}: a call is required, but no tool is offered", field=field)
     return choice
 
 
-def _structured(choice: _Choice, tools: Toolset) -> ToolChoice:
+def _structured(choice: _Choice, tools: Toolset, served: ServedTools) -> ToolChoice:
     field = "tool_choice"
     if choice.type != "allowed_tools":
+        if choice.type in served.choices:
+            return ToolChoice(ToolMode.REQUIRED, served.choices[choice.type])
         return ToolChoice(ToolMode.REQUIRED, (_name(choice, tools, field),))
     allowed, where = choice.allowed_tools, "tool_choice.allowed_tools"
     if allowed is None:
@@ -91,7 +99,9 @@ def _structured(choice: _Choice, tools: Toolset) -> ToolChoice:
             f"{where}.tools: expected 1 to {MAX_ALLOWED} tools, got {len(allowed.tools)}",
             field=f"{where}.tools",
         )
-    names = [_name(tool, tools, f"{where}.tools[{i}]") for i, tool in enumerate(allowed.tools)]
+    names: list[str] = []
+    for i, tool in enumerate(allowed.tools):
+        names += served.choices.get(tool.type) or [_name(tool, tools, f"{where}.tools[{i}]")]
     return ToolChoice(ToolMode(allowed.mode), tuple(dict.fromkeys(names)))
 
 

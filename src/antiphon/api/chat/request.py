@@ -18,6 +18,7 @@ from antiphon.api.chat.history import History
 from antiphon.api.chat.output import Output, read_output
 from antiphon.api.chat.sampling import read_logprobs, read_max_tokens
 from antiphon.api.chat.tools import read_tools
+from antiphon.api.citations import Citing
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.policy import PromptPolicy, Visibility
 from antiphon.api.prompt import (
@@ -29,6 +30,7 @@ from antiphon.api.prompt import (
 )
 from antiphon.api.reading import decode_body, listed
 from antiphon.api.responses.metadata import check_metadata
+from antiphon.api.responses.served import NO_SERVED_TOOLS, ServedTools
 from antiphon.api.sampling import read_sampling, read_stop
 from antiphon.api.turn import TurnRequest
 from antiphon.errors import MessageError
@@ -55,6 +57,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the completion is kept."""
     metadata: Mapping[str, str] = {}
     """What is kept with it."""
+    citing: Citing | None = None
+    """What the answer may cite."""
     deprecated_functions: bool = False
     """Whether calls are answered as ``function_call``: the tools came as ``functions``."""
     ignored: tuple[str, ...] = ()
@@ -76,35 +80,47 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode_chat(
-    body: bytes, *, policy: PromptPolicy, date: str | None = None, tenant: str = ""
+    body: bytes,
+    *,
+    policy: PromptPolicy,
+    date: str | None = None,
+    tenant: str = "",
+    served: ServedTools = NO_SERVED_TOOLS,
 ) -> ChatRequest:
     """Read a request. ``date`` is today's, ISO, for the system message; None leaves it out.
+    ``served`` are the tools among those of the request that the server itself runs.
 
     Raises ApiError naming the parameter that is wrong, by its path.
     """
     try:
         wire, keys = decode_body(_DECODER, body)
-        return _read(wire, keys, policy, date, tenant)
+        return _read(wire, keys, policy, date, tenant, served)
     except MessageError as error:
         raise as_api_error(error) from error
 
 
 def _read(
-    wire: ChatBody, keys: list[str], policy: PromptPolicy, date: str | None, tenant: str
+    wire: ChatBody,
+    keys: list[str],
+    policy: PromptPolicy,
+    date: str | None,
+    tenant: str,
+    served: ServedTools,
 ) -> ChatRequest:
     if not wire.messages:
         raise MessageError("messages: must not be empty", field="messages")
     _refuse_impossible(wire)
     ignored = [key for key in keys if key not in KNOWN]
     tools = read_tools(bytes(wire.tools), bytes(wire.functions))
-    ignored += tools.ignored
-    choice = read_choice(bytes(wire.tool_choice), bytes(wire.function_call), tools)
+    taken = {f"tools[{index}].type" for index in served.taken}
+    ignored += [name for name in tools.ignored if name.partition("=")[0] not in taken]
+    choice = read_choice(bytes(wire.tool_choice), bytes(wire.function_call), tools, served)
     output = read_output(bytes(wire.response_format))
     effort, think = _effort(wire, policy)
     out: list[Message] = []
     history = History(out, tools.names, policy)
     instructions, start = history.leading(wire.messages)
-    instructions += _added_instructions(wire, output)
+    instructions += [*served.instructions, *_added_instructions(wire, output)]
     developer = developer_message(
         "\n\n".join(instructions) if instructions else None, tools, output
     )
@@ -117,18 +133,25 @@ def _read(
     if effort is None:
         effort, think = EFFORTS[policy.effort], policy.effort not in NO_THOUGHT
     out[0] = system_message(
-        _identity(wire) or policy.identity, policy.knowledge_cutoff, effort, date
+        _identity(wire) or policy.identity,
+        policy.knowledge_cutoff,
+        effort,
+        date,
+        served.spaces,
     )
     max_tokens = read_max_tokens(wire, ignored)
     stop = read_stop(wire, policy.max_stop_strings, ignored)
     n = _choices(wire, policy)
+    if n > 1 and served.spaces:
+        raise MessageError("n: only one choice is possible with tools of the server's", field="n")
     turn = TurnRequest(
         conversation=Conversation(tuple(out)),
         model=wire.model,
         tenant=tenant,
         names=tools.names,
         past_calls=tuple(history.calls),
-        tools=tools.namespaces,
+        tools={**tools.namespaces, **served.spaces} if served.spaces else tools.namespaces,
+        served=frozenset([name for name in served.makers if ":" not in name]),
         strict_tools=tools.strict,
         schema_fields=tools.fields,
         custom_tools=tools.custom,
@@ -143,7 +166,7 @@ def _read(
         logprobs=read_logprobs(wire),
         conversation_key=wire.prompt_cache_key,
     )
-    _list_ignored(wire, ignored)
+    _list_ignored(wire, ignored, searches=-1 in served.taken)
     passed_over = listed(ignored, policy)
     options = wire.stream_options
     return ChatRequest(
@@ -156,6 +179,7 @@ def _read(
         store=bool(wire.store),
         metadata=_metadata(wire.metadata) if wire.store else {},
         deprecated_functions=tools.deprecated,
+        citing=served.citing if output.structured is None else None,
         ignored=passed_over,
     )
 
@@ -180,8 +204,8 @@ def _refuse_impossible(wire: ChatBody) -> None:
             )
 
 
-def _list_ignored(wire: ChatBody, ignored: list[str]) -> None:
-    if wire.web_search_options is not None:
+def _list_ignored(wire: ChatBody, ignored: list[str], *, searches: bool) -> None:
+    if wire.web_search_options is not None and not searches:
         ignored.append("web_search_options")
     if wire.reasoning is not None and wire.reasoning.max_tokens is not None:
         ignored.append("reasoning.max_tokens")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -20,9 +20,10 @@ from antiphon.api.chat.answer import (
     total_usage,
 )
 from antiphon.api.chat.request import ChatRequest
+from antiphon.api.chat.served import annotation
 from antiphon.api.chat.visible import ChoiceState, Target
 from antiphon.api.policy import Visibility
-from antiphon.api.turn import Logprob, PartDelta, PartEnd, PartStart, TurnEnd, TurnEvent
+from antiphon.api.turn import Annotated, Logprob, PartDelta, PartEnd, PartStart, TurnEnd, TurnEvent
 
 __all__ = ["ChatFold"]
 
@@ -96,6 +97,8 @@ class ChatFold:
                 choice.start(event)
             elif isinstance(event, PartEnd):
                 choice.state.target = Target.HIDDEN
+            elif isinstance(event, Annotated):
+                choice.annotations.extend(map(annotation, event.annotations))
             elif isinstance(event, TurnEnd):
                 choice.state.end(event, deprecated_functions=self._deprecated)
 
@@ -138,6 +141,7 @@ class ChatFold:
         function_call = calls[-1].function if calls and self._deprecated else UNSET
         return Message(
             content=content or (None if calls else ""),
+            annotations=tuple(choice.annotations),
             reasoning=UNSET if fields == "reasoning_content" else reasoning,
             reasoning_content=UNSET if fields == "reasoning" else reasoning,
             tool_calls=calls if calls and not self._deprecated else UNSET,
@@ -161,11 +165,21 @@ class _Call:
 
 
 class _Choice:
-    __slots__ = ("_fresh", "_text", "calls", "content", "logprobs", "reasoning", "state")
+    __slots__ = (
+        "_fresh",
+        "_text",
+        "annotations",
+        "calls",
+        "content",
+        "logprobs",
+        "reasoning",
+        "state",
+    )
 
     def __init__(self, index: int, view: Visibility) -> None:
         self.state: Final = ChoiceState(index, view)
         self.content: Final[list[str]] = []
+        self.annotations: Final[list[dict[str, Any]]] = []
         self.reasoning: Final[list[str]] = []
         self.calls: Final[list[_Call]] = []
         self.logprobs: Final[list[Logprob]] = []

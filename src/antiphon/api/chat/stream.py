@@ -14,10 +14,11 @@ import msgspec
 
 from antiphon.api.chat.answer import SERVICE_TIER, Usage, choice_logprobs, total_usage
 from antiphon.api.chat.request import ChatRequest
+from antiphon.api.chat.served import annotation
 from antiphon.api.chat.visible import ChoiceState, Target
 from antiphon.api.errors import ApiError
 from antiphon.api.policy import Visibility
-from antiphon.api.turn import PartDelta, PartEnd, PartStart, TurnEnd, TurnEvent
+from antiphon.api.turn import Annotated, PartDelta, PartEnd, PartStart, TurnEnd, TurnEvent
 
 __all__ = ["DONE", "KEEP_ALIVE", "ChatStream", "error_frames"]
 
@@ -101,6 +102,9 @@ class ChatStream:
                 choice.start(event, out)
             elif isinstance(event, PartEnd):
                 choice.before = None
+            elif isinstance(event, Annotated):
+                notes = [annotation(note) for note in event.annotations]
+                out.append(choice.frame(_ENCODE({"annotations": notes})))
             elif isinstance(event, TurnEnd):
                 choice.end(event, out)
         return b"".join(out)

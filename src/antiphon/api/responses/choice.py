@@ -9,6 +9,7 @@ import msgspec
 from antiphon.api.chat.conversation import decode_field
 from antiphon.api.errors import ApiError
 from antiphon.api.responses.conversation import flat_name
+from antiphon.api.responses.served import NO_SERVED_TOOLS, ServedTools
 from antiphon.api.responses.tools import ResponseTools
 from antiphon.codec.grammar.plan import AUTO, NONE, REQUIRED, ToolChoice, ToolMode
 from antiphon.errors import MessageError
@@ -47,6 +48,7 @@ class _Tool(msgspec.Struct):
     type: str = "function"
     name: str | None = None
     namespace: str | None = None
+    server_label: str | None = None
 
 
 class _Choice(_Tool):
@@ -57,7 +59,12 @@ class _Choice(_Tool):
 _CHOICE: Final = msgspec.json.Decoder(str | _Choice | None)
 
 
-def read_choice(raw: bytes, tools: ResponseTools, ignored: list[str]) -> ToolChoice:
+def read_choice(
+    raw: bytes,
+    tools: ResponseTools,
+    ignored: list[str],
+    served: ServedTools = NO_SERVED_TOOLS,
+) -> ToolChoice:
     """Raises MessageError for what is not a choice or not offered, ApiError for hosted tools."""
     choice = decode_field(_CHOICE, raw, "tool_choice")
     if choice is None:
@@ -69,15 +76,17 @@ def read_choice(raw: bytes, tools: ResponseTools, ignored: list[str]) -> ToolCho
                 f"tool_choice: expected none, auto, required or an object, got {choice[:60]!r}",
                 field="tool_choice",
             )
-        if mode is REQUIRED and not tools.tools:
+        if mode is REQUIRED and not tools.tools and not served.spaces:
             raise MessageError(
                 "tool_choice: a call is required, but no tool is offered that can be called here",
                 field="tool_choice",
             )
         return mode
     if choice.type == "allowed_tools":
-        return _allowed(choice, tools, ignored)
+        return _allowed(choice, tools, ignored, served)
     if choice.type in HOSTED:
+        if names := _served(choice, tools, served):
+            return ToolChoice(ToolMode.REQUIRED, names)
         raise ApiError(
             f"tool_choice.type: a tool of type {choice.type!r} cannot be called here",
             param="tool_choice.type",
@@ -86,7 +95,9 @@ def read_choice(raw: bytes, tools: ResponseTools, ignored: list[str]) -> ToolCho
     return ToolChoice(ToolMode.REQUIRED, (_offered(choice, tools, "tool_choice"),))
 
 
-def _allowed(choice: _Choice, tools: ResponseTools, ignored: list[str]) -> ToolChoice:
+def _allowed(
+    choice: _Choice, tools: ResponseTools, ignored: list[str], served: ServedTools
+) -> ToolChoice:
     if choice.mode not in ("auto", "required"):
         raise MessageError(
             f"tool_choice.mode: expected auto or required, got {choice.mode[:60]!r}",
@@ -100,7 +111,9 @@ def _allowed(choice: _Choice, tools: ResponseTools, ignored: list[str]) -> ToolC
     names: list[str] = []
     for i, tool in enumerate(choice.tools):
         where = f"tool_choice.tools[{i}]"
-        if tool.type in HOSTED:
+        if tool.type in HOSTED and (found := _served(tool, tools, served)):
+            names += found
+        elif tool.type in HOSTED:
             ignored.append(f"{where}.type={tool.type}")
         elif tool.type == "namespace":
             names += _inside(tool, tools, where)
@@ -114,6 +127,17 @@ def _allowed(choice: _Choice, tools: ResponseTools, ignored: list[str]) -> ToolC
             field="tool_choice",
         )
     return NONE
+
+
+def _served(tool: _Tool, tools: ResponseTools, served: ServedTools) -> tuple[str, ...]:
+    """The recipients of a tool that the server itself runs; none if it runs no such tool."""
+    label = tool.server_label
+    names = served.choices.get(tool.type if label is None else f"{tool.type}/{label}", ())
+    if tool.name is not None:
+        wanted = flat_name(tool.name, label)
+        names = tuple([name for name in names if name == wanted])
+    aliases = tools.tools.names
+    return tuple([aliases.recipient(name) if name in aliases.aliases else name for name in names])
 
 
 def _inside(tool: _Tool, tools: ResponseTools, where: str) -> list[str]:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +27,9 @@ from antiphon.api.errors import ApiError
 from antiphon.api.policy import PromptPolicy
 from antiphon.api.responses.items import LEFT_OUT, TOLD, PlacedItem
 from antiphon.api.responses.sealed import compaction_text, reasoning_text
+from antiphon.api.responses.seen import Seen, read_seen, unpack_seen
 from antiphon.api.responses.wire import (
+    ApprovalItem,
     CallItem,
     CustomCallItem,
     Head,
@@ -40,10 +42,12 @@ from antiphon.api.responses.wire import (
     WirePart,
 )
 from antiphon.api.toolnames import ToolNames
+from antiphon.api.turn import PastCall
 from antiphon.errors import MessageError
 from antiphon.model.content import DeveloperContent, TextContent
 from antiphon.model.json import decode_as
 from antiphon.model.message import Author, Message, Role
+from antiphon.model.tools import BROWSER, PYTHON
 
 __all__ = ["COMPACTED", "ItemTranslation", "Unseal", "flat_name"]
 
@@ -53,6 +57,12 @@ Unseal = Callable[[str], bytes | None]
 COMPACTED: Final = "[Summary of the conversation before this point]\n{}\n[End of summary]"
 """How a compaction is told to the model."""
 
+NOT_KEPT: Final = "[The result of this call is not kept any more.]"
+"""What the model is told where a client sends a call without its result."""
+
+REFUSED: Final = "The user refused the call"
+"""What the model is told of a call that was not approved."""
+
 _ENCODE: Final = msgspec.json.Encoder().encode
 _OUTPUT: Final = msgspec.json.Decoder(list[WirePart])
 _TEXT: Final = msgspec.json.Decoder(str)
@@ -61,7 +71,8 @@ _ASSISTANT: Final = Author(Role.ASSISTANT)
 _USER: Final = Author(Role.USER)
 _DEVELOPER: Final = Author(Role.DEVELOPER)
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
-_BETWEEN: Final = frozenset({"reasoning"}) | LEFT_OUT
+_APPROVALS: Final = frozenset({"mcp_approval_request", "mcp_approval_response"})
+_BETWEEN: Final = frozenset({"reasoning"}) | _APPROVALS | LEFT_OUT
 _NOTHING: Final = (TextContent(""),)
 
 
@@ -73,7 +84,7 @@ def flat_name(name: str, namespace: str | None) -> str:
 class ItemTranslation(History):
     """Reads one request's items. `ignored` gets the paths of what is passed over."""
 
-    __slots__ = ("_ignored", "_unseal")
+    __slots__ = ("_asked", "_built_ins", "_ignored", "_unseal")
 
     def __init__(
         self,
@@ -82,8 +93,13 @@ class ItemTranslation(History):
         policy: PromptPolicy,
         unseal: Unseal | None,
         ignored: list[str],
+        built_ins: Collection[str] = (),
     ) -> None:
+        """``built_ins`` are the namespaces of gpt-oss's own that are offered."""
         super().__init__(out, names, policy)
+        self._built_ins = built_ins
+        self._asked: dict[str, ApprovalItem] = {}
+        """Calls that wait for an approval, by id."""
         self._unseal = unseal
         self._ignored = ignored
 
@@ -151,9 +167,12 @@ class ItemTranslation(History):
                 self.add_call(recipient, arguments, item.call_id)
             elif isinstance(item, SealedItem):
                 self._compaction(item, where)
+            elif isinstance(item, ApprovalItem):
+                self._approval(item, placed)
             elif isinstance(item, OtherItem):
-                self._ignored.append(f"{where}.type={placed.type}")
-                self._told(item, placed.type)
+                if not self._seen(item, placed.type):
+                    self._ignored.append(f"{where}.type={placed.type}")
+                    self._told(item, placed.type)
             elif isinstance(item, Head):
                 self._ignored.append(f"{where}.type={placed.type}")
 
@@ -252,8 +271,53 @@ class ItemTranslation(History):
     def _recipient(self, name: str, namespace: str | None, where: str) -> str:
         return self.qualified(flat_name(name, namespace), f"{where}.name")
 
+    def _approval(self, item: ApprovalItem, placed: PlacedItem) -> None:
+        """A call that was approved has an item of its own; one that was refused only has this."""
+        if placed.type == "mcp_approval_request":
+            if item.id:
+                self._asked[item.id] = item
+            return
+        asked = self._asked.pop(item.approval_request_id or "", None)
+        name = (
+            None
+            if asked is None or asked.name is None
+            else flat_name(asked.name, asked.server_label)
+        )
+        if item.approve:
+            if name not in self._names.aliases:
+                self._ignored.append(f"{placed.where}.type={placed.type}")
+        elif asked is not None and name is not None:
+            recipient = self._recipient(asked.name or "", asked.server_label, placed.where)
+            self.add_call(recipient, asked.arguments or "{}", asked.id)
+            why = f": {item.reason}" if item.reason else "."
+            self._add_result(recipient, (TextContent(f"{REFUSED}{why}"),))
+
+    def _seen(self, item: OtherItem, kind: str) -> bool:
+        """What a tool of this server did, as the model saw it; False if that is not known."""
+        seen = read_seen(item.antiphon_seen)
+        if seen is None and item.encrypted_content:
+            seen = unpack_seen(self._open(item.encrypted_content))
+        if seen is None:
+            seen = self._remade(item, kind)
+        if seen is None:
+            return False
+        self.calls.append(PastCall(None, len(self.out)))
+        self.out.extend(seen.messages())
+        return True
+
+    def _remade(self, item: OtherItem, kind: str) -> Seen | None:
+        """As near as the item itself tells, where the tool is offered again."""
+        if kind == "code_interpreter_call" and PYTHON.name in self._built_ins:
+            return Seen(PYTHON.name, item.code or "", _logs(item.outputs) or NOT_KEPT)
+        query = item.action.get("query") if isinstance(item.action, dict) else None
+        if kind == "web_search_call" and isinstance(query, str) and BROWSER.name in self._built_ins:
+            return Seen(f"{BROWSER.name}.search", _json({"query": query}), NOT_KEPT)
+        return None
+
     def _told(self, item: OtherItem, kind: str) -> None:
         """What another tool did, as far as there is something to tell."""
+        if kind == "web_search_call":
+            return  # Its results are not in it.
         name = TOLD[kind]
         if kind == "mcp_call":
             name = flat_name(item.name or name, item.server_label)
@@ -320,3 +384,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict) and value.get("type") == "computer_screenshot":
         return PLACEHOLDERS["image"]
     return _json(value)
+
+
+def _logs(outputs: Any) -> str:
+    """What code printed."""
+    given = outputs if isinstance(outputs, list) else []
+    logs = [output.get("logs") for output in given if isinstance(output, dict)]
+    return "\n".join([text for text in logs if isinstance(text, str)])

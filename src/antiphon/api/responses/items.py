@@ -5,6 +5,7 @@ Items come again with every request of a conversation, so that what was read is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import msgspec
 
 from antiphon.api.chat.conversation import TEXT_PARTS, decode_field
 from antiphon.api.responses.wire import (
+    ApprovalItem,
     CallItem,
     CustomCallItem,
     Head,
@@ -34,6 +36,7 @@ __all__ = [
     "ItemRead",
     "PlacedItem",
     "WireItem",
+    "open_turn",
     "place",
     "read_item",
     "split_items",
@@ -46,7 +49,14 @@ MAX_ITEMS: Final = 100_000
 """Most items of one request."""
 
 WireItem = (
-    MessageItem | ReasoningItem | CallItem | CustomCallItem | OutputItem | SealedItem | OtherItem
+    MessageItem
+    | ReasoningItem
+    | CallItem
+    | CustomCallItem
+    | OutputItem
+    | SealedItem
+    | ApprovalItem
+    | OtherItem
 )
 
 KINDS: Final[dict[str, Any]] = {
@@ -60,6 +70,8 @@ KINDS: Final[dict[str, Any]] = {
     "compaction": SealedItem,
     "compaction_summary": SealedItem,
     "context_compaction": SealedItem,
+    "mcp_approval_request": ApprovalItem,
+    "mcp_approval_response": ApprovalItem,
 }
 """Items that mean something to the model as they are."""
 
@@ -77,8 +89,9 @@ TOLD: Final = {
     "program_output": "program",
     "shell_call": "shell",
     "shell_call_output": "shell",
+    "web_search_call": "web_search",
 }
-"""What tools did that are not offered here → what they are called when the model is told of it."""
+"""What hosted tools did → what they are called when the model is told of it."""
 
 LEFT_OUT: Final = frozenset(
     {
@@ -87,12 +100,9 @@ LEFT_OUT: Final = frozenset(
         "configuration_update",
         "ghost_snapshot",
         "image_generation_call",
-        "mcp_approval_request",
-        "mcp_approval_response",
         "mcp_list_tools",
         "tool_search_call",
         "tool_search_output",
-        "web_search_call",
     }
 )
 """Items that hold nothing a model that reads text could use."""
@@ -162,6 +172,17 @@ def place(raw: bytes, list: str, at: int = 0) -> PlacedItem:
         field = f"{where}.{error.field}" if error.field else where
         message = str(error).removeprefix(f"{error.field}: ")
         raise MessageError(f"{field}: {message}", field=field) from error
+
+
+def open_turn(items: Sequence[PlacedItem]) -> Sequence[PlacedItem]:
+    """The items behind the last answer: what the model still sees of its own tools."""
+    for at in range(len(items) - 1, -1, -1):
+        item = items[at].read.item
+        if not isinstance(item, MessageItem) or item.role != "assistant":
+            continue
+        if item.phase != "commentary":
+            return items[at + 1 :]
+    return items
 
 
 def read_item(raw: bytes) -> ItemRead:

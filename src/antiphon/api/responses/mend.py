@@ -11,11 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
+from antiphon.api.responses.seen import SERVED_ITEMS
+
 __all__ = ["Mended"]
 
 _DECODE: Final = msgspec.json.Decoder().decode
 _ENCODE: Final = msgspec.json.Encoder().encode
 _SUMMARY: Final = "response.reasoning_summary"
+_ANNOTATION: Final = "response.output_text.annotation.added"
 _DELTA: Final = ".delta"
 
 
@@ -33,6 +36,7 @@ class Mended:
         self._said = self._closed = False
         self._text: list[str] = []
         self._logprobs: list[Any] = []
+        self._annotations: list[Any] = []
 
     def feed(self, events: Iterable[bytes]) -> None:
         """More of them."""
@@ -44,6 +48,7 @@ class Mended:
                 self._item, self._index = event["item"], event["output_index"]
                 self._part, self._kind, self._text, self._logprobs = None, "", [], []
                 self._said = self._closed = False
+                self._annotations = []
             elif kind == "response.output_item.done":
                 self.output.append(event["item"])
                 self._item = None
@@ -53,6 +58,8 @@ class Mended:
                 self._closed = True
             elif kind.startswith(_SUMMARY):
                 pass
+            elif kind == _ANNOTATION:
+                self._annotations.append(event["annotation"])
             elif kind.endswith(_DELTA):
                 self._kind = kind.removesuffix(_DELTA)
                 self._text.append(event["delta"])
@@ -74,7 +81,9 @@ class Mended:
             return first, events
         head = {"item_id": item["id"], "output_index": self._index}
         item = {**item, "status": "incomplete"}
-        if "call_id" in item:
+        if item["type"] in SERVED_ITEMS:
+            self._end_served(item, head, events)
+        elif "call_id" in item:
             self._end_call(item, head, events)
         else:
             self._end_part(item, head, events)
@@ -96,6 +105,19 @@ class Mended:
             fields = {**head, "arguments": text, "name": item["name"]}
             self._add(events, "response.function_call_arguments.done", fields)
 
+    def _end_served(self, item: dict[str, Any], head: dict[str, Any], events: list[bytes]) -> None:
+        """A call of a tool of the server's."""
+        text = "".join(self._text)
+        if item["type"] == "code_interpreter_call":
+            item["code"] = text
+            if not self._said:
+                done = "response.code_interpreter_call_code.done"
+                self._add(events, done, {**head, "code": text})
+        elif item["type"] == "mcp_call":
+            item["arguments"] = text or item.get("arguments", "")
+        else:
+            item["status"] = "failed"  # OpenAI has no other word for it.
+
     def _end_part(self, item: dict[str, Any], head: dict[str, Any], events: list[bytes]) -> None:
         text = "".join(self._text)
         head = {**head, "content_index": 0}
@@ -109,6 +131,7 @@ class Mended:
         more: dict[str, Any] = {}
         if message:
             part["logprobs"] = more["logprobs"] = self._logprobs
+            part["annotations"] = self._annotations
         if not self._said:
             kind = self._kind or ("response.output_text" if message else "response.reasoning_text")
             self._add(events, f"{kind}.done", {**head, "text": text, **more})

@@ -5,6 +5,7 @@ Everything around a piece of text is encoded beforehand: a delta costs the encod
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -29,13 +30,13 @@ ReasoningDialect = Literal["reasoning_text", "reasoning"]
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-class OpenItem:
+class OpenItem(ABC):
     """An item. A subclass says what it looks like and which events it has between the two ends.
 
     Events are JSON without ``sequence_number`` and the closing brace, which the stream adds.
     """
 
-    __slots__ = ("_encoded", "_encoded_text", "after", "before", "id", "index", "texts")
+    __slots__ = ("_encoded", "_encoded_text", "after", "before", "id", "index", "texts", "told")
 
     def __init__(self, id: str, index: int) -> None:
         self.id: Final = id
@@ -45,6 +46,8 @@ class OpenItem:
         """What goes before the text of a delta; nothing if there are none."""
         self.after = b',"sequence_number":'
         """What goes between it and the sequence number."""
+        self.told = False
+        """Whether the stream has it."""
         self._encoded_text = ""
         self._encoded = msgspec.Raw(b'""')
 
@@ -64,9 +67,9 @@ class OpenItem:
             self._encoded_text, self._encoded = text, msgspec.Raw(_ENCODE(text))
         return self._encoded
 
+    @abstractmethod
     def body(self, status: ItemStatus) -> bytes:
         """The item as it is now, as JSON."""
-        raise NotImplementedError
 
     def kept(self, status: ItemStatus, body: bytes) -> bytes:
         """The item as it is to be kept, with what the client does not see. ``body`` is what it
@@ -74,13 +77,13 @@ class OpenItem:
         """
         return body
 
+    @abstractmethod
     def opening(self) -> list[bytes]:
         """The events before its first text, but for ``output_item.added``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closing(self) -> list[bytes]:
         """The events after its last text, but for ``output_item.done``."""
-        raise NotImplementedError
 
     def logprobs(self, values: Sequence[Logprob]) -> bytes | None:
         """What goes after a text that has them; None where the item shows none."""
@@ -100,7 +103,7 @@ class OpenItem:
 class MessageOutput(OpenItem):
     """Text for the user."""
 
-    __slots__ = ("_logprobs", "_phase", "_with_logprobs")
+    __slots__ = ("_logprobs", "_phase", "_with_logprobs", "annotations")
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class MessageOutput(OpenItem):
         self._phase = phase
         self._with_logprobs = logprobs
         self._logprobs: list[dict[str, Any]] = []
+        self.annotations: Final[list[Any]] = []
         self._deltas("response.output_text.delta")
         self.after = b',"logprobs":[],"sequence_number":'
 
@@ -128,7 +132,7 @@ class MessageOutput(OpenItem):
         return {
             "type": "output_text",
             "text": self.json,
-            "annotations": [],
+            "annotations": self.annotations,
             "logprobs": self._logprobs,
         }
 

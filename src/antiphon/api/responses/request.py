@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from antiphon.api.chat.conversation import EFFORTS
+from antiphon.api.citations import Citing
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.output import Output
 from antiphon.api.policy import PromptPolicy, Visibility
@@ -26,8 +27,9 @@ from antiphon.api.responses.conversation import ItemTranslation, Unseal
 from antiphon.api.responses.echo import echo_of
 from antiphon.api.responses.items import PlacedItem, place, split_items
 from antiphon.api.responses.metadata import check_metadata
+from antiphon.api.responses.served import NO_SERVED_TOOLS, ItemMaker, ServedTools
 from antiphon.api.responses.text import read_format
-from antiphon.api.responses.tools import read_tools
+from antiphon.api.responses.tools import ResponseTools, read_tools
 from antiphon.api.sampling import read_sampling, read_stop
 from antiphon.api.turn import TurnRequest
 from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
@@ -120,6 +122,10 @@ class ResponsesRequest(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] = {}
     namespaced: Mapping[str, tuple[str, str]] = {}
     """Names of tools as a turn tells them → namespace and name."""
+    served: Mapping[str, ItemMaker] = {}
+    """What makes the items of calls that the server makes, by recipient."""
+    citing: Citing | None = None
+    """What the answer may cite."""
     items: tuple[bytes, ...] = ()
     """The JSON of the request's own items; references are replaced by what they name."""
     own: int = 0
@@ -186,17 +192,20 @@ def decode_response_request(
     past: Past = _NO_PAST,
     unseal: Unseal | None = None,
     counting: bool = False,
+    served: ServedTools = NO_SERVED_TOOLS,
 ) -> ResponsesRequest:
     """Read a request. ``date`` is today's, ISO, for the system message; None leaves it out.
 
     ``unseal`` opens ``encrypted_content`` for this tenant. ``counting``: the request only asks how
-    many tokens it would be, so that model and input may be missing.
+    many tokens it would be, so that model and input may be missing. ``served`` are the tools among
+    those of the request that the server itself runs.
 
     Raises ApiError naming the parameter that is wrong, by its path.
     """
     first = references(body) if isinstance(body, bytes) else body
     try:
-        return _Reader(first, policy, past, unseal, counting=counting).read(date, tenant)
+        reader = _Reader(first, policy, past, unseal, counting=counting, served=served)
+        return reader.read(date, tenant)
     except MessageError as error:
         raise as_api_error(error) from error
 
@@ -245,8 +254,10 @@ class _Reader:
         unseal: Unseal | None,
         *,
         counting: bool,
+        served: ServedTools,
     ) -> None:
         self._first = first
+        self._served = served
         self._wire = first.body
         self._policy = for_responses(policy)
         self._past = past
@@ -269,18 +280,21 @@ class _Reader:
                 code="invalid_value",
             )
         metadata = check_metadata(wire.metadata)
-        tools = read_tools(bytes(wire.tools))
-        ignored += tools.tools.ignored
-        choice = read_choice(bytes(wire.tool_choice), tools, ignored)
+        served = self._served
+        tools = read_tools(bytes(wire.tools), served)
+        ignored += [*tools.tools.ignored, *served.ignored]
+        choice = read_choice(bytes(wire.tool_choice), tools, ignored, served)
         output, text_format = read_format(bytes(wire.text.format) if wire.text else b"null")
         effort, think = self._effort()
         own, items = self._items()
         out: list[Message] = []
-        translation = ItemTranslation(out, tools.tools.names, policy, self._unseal, ignored)
+        translation = ItemTranslation(
+            out, tools.tools.names, policy, self._unseal, ignored, served.spaces
+        )
         given = [translation.instruction(wire.instructions)] if wire.instructions else []
         leading, start = translation.leading_items(items)
         given += leading
-        given += self._added_instructions(output)
+        given += [*served.instructions, *self._added_instructions(output)]
         developer = developer_message("\n\n".join(given) if given else None, tools.tools, output)
         out.append(_NOTHING)
         if developer is not None:
@@ -295,7 +309,10 @@ class _Reader:
         if effort is None:
             shown = policy.effort
             effort, think = EFFORTS[policy.effort], policy.effort not in NO_THOUGHT
-        out[0] = system_message(policy.identity, policy.knowledge_cutoff, effort, date)
+        out[0] = system_message(
+            policy.identity, policy.knowledge_cutoff, effort, date, served.spaces
+        )
+        makers = self._makers(tools)
         stop = read_stop(wire, policy.max_stop_strings, ignored)
         turn = TurnRequest(
             conversation=Conversation(tuple(out)),
@@ -304,7 +321,10 @@ class _Reader:
             encoded=self._past.encoded,
             names=tools.tools.names,
             past_calls=tuple(translation.calls),
-            tools=tools.tools.namespaces,
+            tools={**tools.tools.namespaces, **served.spaces}
+            if served.spaces
+            else tools.tools.namespaces,
+            served=frozenset([name for name in makers if ":" not in name]),
             strict_tools=tools.tools.strict,
             schema_fields=tools.tools.fields,
             custom_tools=tools.tools.custom,
@@ -335,6 +355,8 @@ class _Reader:
             max_tool_calls=wire.max_tool_calls,
             metadata=metadata,
             namespaced=tools.namespaced,
+            served=makers,
+            citing=served.citing if output.structured is None else None,
             items=own,
             own=own_messages,
             echo=echo_of(
@@ -348,6 +370,15 @@ class _Reader:
         )
 
     # The prompt.
+
+    def _makers(self, tools: ResponseTools) -> dict[str, ItemMaker]:
+        """By recipient: functions have their alias in it."""
+        served = self._served
+        made = dict(served.makers)
+        for function in served.functions:
+            if (name := function.offered.name) in tools.served:
+                made[tools.tools.names.recipient(name)] = function.maker
+        return made
 
     def _items(self) -> tuple[tuple[bytes, ...], list[PlacedItem]]:
         """The request's own items as they are kept, and all items with what came before."""

@@ -17,8 +17,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from antiphon.api.citations import Citing
 from antiphon.api.errors import ApiError
 from antiphon.api.policy import Visibility
+from antiphon.api.responses.cited import CitingMessage
 from antiphon.api.responses.output_item import (
     CallOutput,
     ItemStatus,
@@ -29,9 +31,12 @@ from antiphon.api.responses.output_item import (
 )
 from antiphon.api.responses.request import ResponsesRequest
 from antiphon.api.responses.sealed import pack_reasoning
+from antiphon.api.responses.seen import pack_seen
+from antiphon.api.responses.served import ItemMaker, ServedItem
 from antiphon.api.responses.summary import extract
 from antiphon.api.responses.usage import error_body, usage_body
 from antiphon.api.turn import (
+    CallRan,
     PartDelta,
     PartEnd,
     PartKind,
@@ -54,6 +59,7 @@ class ResponseStream:
     """One response. ``new_id`` makes what follows an item's prefix (``msg_`` and the like)."""
 
     __slots__ = (
+        "_citing",
         "_completed_at",
         "_created",
         "_dialect",
@@ -61,6 +67,7 @@ class ResponseStream:
         "_echo",
         "_end",
         "_error",
+        "_hides",
         "_id",
         "_kept",
         "_logprobs",
@@ -68,6 +75,7 @@ class ResponseStream:
         "_new_id",
         "_open",
         "_seal",
+        "_served",
         "_starting",
         "_summarise",
         "_terminal",
@@ -90,6 +98,8 @@ class ResponseStream:
         summarise: Callable[[str], str] | None = None,
         logprobs: bool = False,
         namespaced: Mapping[str, tuple[str, str]] | None = None,
+        served: Mapping[str, ItemMaker] | None = None,
+        citing: Citing | None = None,
     ) -> None:
         self._id = id
         self._created = created
@@ -101,11 +111,14 @@ class ResponseStream:
         self._summarise = summarise
         self._logprobs = logprobs
         self._namespaced = namespaced or {}
+        self._served = served or {}
+        self._citing = citing
         self.sequence = 0
         """The number of the next event."""
         self.status: ResponseStatus = "in_progress"
         self._done: list[bytes] = []
         self._kept: list[bytes] = []
+        self._hides = False
         self._open: OpenItem | None = None
         self._starting: PartStart | None = None
         self._end: TurnEnd | None = None
@@ -144,6 +157,8 @@ class ResponseStream:
             summarise=None if wanted is None else partial(extract, wanted=wanted),
             logprobs=request.turn.logprobs is not None,
             namespaced=request.namespaced,
+            served=request.served,
+            citing=request.citing,
         )
 
     # The life of a response.
@@ -173,7 +188,9 @@ class ResponseStream:
             elif isinstance(event, PartEnd):
                 # Cut off, the item is complete or not as the turn's end says, which is next.
                 if event.complete:
-                    self._close(out, "completed")
+                    self._part_ended(event, out)
+            elif isinstance(event, CallRan):
+                self._ran(event, out)
             elif isinstance(event, TurnEnd):
                 self._end = event
                 self._usage = event.usage
@@ -251,7 +268,7 @@ class ResponseStream:
     @property
     def output(self) -> list[bytes]:
         """The JSON of each item so far, an open one included."""
-        if self._open is None:
+        if self._open is None or not self._open.told:
             return self._done
         return [*self._done, self._open.body("in_progress")]
 
@@ -259,6 +276,11 @@ class ResponseStream:
     def kept(self) -> list[bytes]:
         """The items as the next request needs them: reasoning included that is not shown."""
         return self._kept
+
+    @property
+    def hides(self) -> bool:
+        """Whether an item is kept with more than clients see of it."""
+        return self._hides
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -279,6 +301,10 @@ class ResponseStream:
                 return
             item = self._begin(self._starting, out)
         text = event.text
+        if isinstance(item, CitingMessage):
+            for each in item.cited(text, event.logprobs):
+                self._event(each, out)
+            return
         item.texts.append(text)
         if not item.before:
             return
@@ -288,6 +314,31 @@ class ResponseStream:
         sequence = self.sequence
         self.sequence = sequence + 1
         out.append(b"%b%b%b%d}" % (item.before, _ENCODE(text), after, sequence))
+
+    # Calls that the server makes.
+
+    def _part_ended(self, event: PartEnd, out: list[bytes]) -> None:
+        """A part is whole. The item of a call that the server makes stays open."""
+        item = self._open
+        if not isinstance(item, ServedItem):
+            self._close(out, "completed")
+            return
+        item.texts[:] = [event.text]
+        if event.arguments is not None:
+            item.arguments = event.arguments.value or {}
+        if not item.early:
+            self._show(item, out)
+        for each in item.written():
+            self._event(each, out)
+        if not item.waits:
+            self._close(out, "completed")
+
+    def _ran(self, event: CallRan, out: list[bytes]) -> None:
+        item = self._open
+        if isinstance(item, ServedItem):
+            for each in item.ran(event):
+                self._event(each, out)
+            self._close(out, "completed")
 
     def _start(self, part: PartStart, out: list[bytes]) -> None:
         self._close(out, "completed")
@@ -302,6 +353,12 @@ class ResponseStream:
     def _begin(self, part: PartStart, out: list[bytes]) -> OpenItem:
         self._starting = None
         item = self._open = self._item(part)
+        if not isinstance(item, ServedItem) or item.early:
+            self._show(item, out)
+        return item
+
+    def _show(self, item: OpenItem, out: list[bytes]) -> None:
+        item.told = True
         self._event(
             b'{"type":"response.output_item.added","output_index":%d,"item":%b'
             % (item.index, item.body("in_progress")),
@@ -309,11 +366,12 @@ class ResponseStream:
         )
         for event in item.opening():
             self._event(event, out)
-        return item
 
     def _item(self, part: PartStart) -> OpenItem:
         index, new_id = len(self._done), self._new_id
         kind = part.kind
+        if part.served is not None and (maker := self._served.get(part.served)) is not None:
+            return maker(new_id(), index)
         if kind is PartKind.CALL:
             name = part.name or ""
             namespace, name = self._namespaced.get(name, (None, name))
@@ -326,7 +384,12 @@ class ResponseStream:
                 custom=part.custom,
             )
         if kind is PartKind.ANSWER:
-            return MessageOutput(f"msg_{new_id()}", index, "final_answer", logprobs=self._logprobs)
+            id_ = f"msg_{new_id()}"
+            if self._citing is not None:
+                return CitingMessage(
+                    id_, index, "final_answer", logprobs=self._logprobs, citing=self._citing
+                )
+            return MessageOutput(id_, index, "final_answer", logprobs=self._logprobs)
         if kind is PartKind.PREAMBLE and self._view.preambles == "content":
             return MessageOutput(f"msg_{new_id()}", index, "commentary", logprobs=self._logprobs)
         return ReasoningOutput(f"rs_{new_id()}", index, self._dialect, shown=self._view.reasoning)
@@ -336,6 +399,14 @@ class ResponseStream:
         item, self._open, self._starting = self._open, None, None
         if item is None:
             return
+        if isinstance(item, ServedItem):
+            if not item.told:
+                return  # Cut off before it could be told what it is.
+            if self._seal is not None and item.seen is not None:
+                item.sealed = self._seal(pack_seen(item.seen))
+        elif isinstance(item, CitingMessage):
+            for event in item.rest():
+                self._event(event, out)
         if isinstance(item, ReasoningOutput):
             text = item.text
             if self._seal is not None:
@@ -346,7 +417,9 @@ class ResponseStream:
             self._event(event, out)
         body = item.body(status)
         self._done.append(body)
-        self._kept.append(item.kept(status, body))
+        kept = item.kept(status, body)
+        self._kept.append(kept)
+        self._hides = self._hides or kept is not body
         self._event(
             b'{"type":"response.output_item.done","output_index":%d,"item":%b' % (item.index, body),
             out,

@@ -14,6 +14,8 @@ import msgspec
 
 from antiphon.api.chat.conversation import decode_field
 from antiphon.api.responses.conversation import flat_name
+from antiphon.api.responses.mcp import SECRET_FIELDS
+from antiphon.api.responses.served import NO_SERVED_TOOLS, ServedTools
 from antiphon.api.responses.wire import WireTool
 from antiphon.api.toolset import Offered, Toolset, check_name, input_grammar, make_toolset
 from antiphon.api.turn import InputGrammar
@@ -38,20 +40,31 @@ class ResponseTools(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Name in the prompt before aliasing → namespace and name, for tools inside a namespace."""
     bare: Mapping[str, str] = {}
     """A name that only one namespace has → the name in the prompt."""
+    served: frozenset[str] = frozenset()
+    """The functions among them that the server itself runs, by name."""
     echo: bytes = b"[]"
     """The tools as a response repeats them, as JSON."""
 
 
-def read_tools(raw: bytes) -> ResponseTools:
-    """Raises MessageError naming the field that is wrong."""
-    return (_known if len(raw) <= MAX_KNOWN_BYTES else _read)(raw)
+def read_tools(raw: bytes, served: ServedTools = NO_SERVED_TOOLS) -> ResponseTools:
+    """The client's tools, with what the server offers besides.
+
+    Raises MessageError naming the field that is wrong.
+    """
+    secret = any(b'"%b"' % name.encode() in raw for name in SECRET_FIELDS)
+    if served is not NO_SERVED_TOOLS or secret or len(raw) > MAX_KNOWN_BYTES:
+        return _read(raw, served)
+    return _known(raw)
 
 
-def _read(raw: bytes) -> ResponseTools:
+def _read(raw: bytes, served: ServedTools = NO_SERVED_TOOLS) -> ResponseTools:
     tools = decode_field(_TOOLS, raw, "tools") or []
     reader = _Reader()
     for i, tool in enumerate(tools):
-        reader.add(tool, f"tools[{i}]")
+        if i not in served.taken:
+            reader.add(tool, f"tools[{i}]")
+    for function in served.functions:
+        reader.add_served(function.offered)
     toolset = make_toolset(list(reader.offered.values()), ignored=reader.ignored, size=len(raw))
     counts: dict[str, list[str]] = {}
     for flat, (_, name) in reader.namespaced.items():
@@ -64,6 +77,7 @@ def _read(raw: bytes) -> ResponseTools:
             for name, flats in counts.items()
             if len(flats) == 1 and name not in reader.offered
         },
+        served=frozenset(reader.served),
         echo=_ENCODE([_echo(tool) for tool in decode_field(_ECHO, raw, "tools") or ()]),
     )
 
@@ -76,6 +90,7 @@ class _Reader:
         self.offered: dict[str, Offered] = {}
         self.namespaced: dict[str, tuple[str, str]] = {}
         self.ignored: list[str] = []
+        self.served: set[str] = set()
 
     def add(self, tool: WireTool, where: str) -> None:
         if tool.type in ("function", "custom"):
@@ -95,6 +110,14 @@ class _Reader:
                     self.ignored.append(f"{inside}.type={inner.type[:40]}")
         else:
             self.ignored.append(f"{where}.type={tool.type[:40]}")
+
+    def add_served(self, offered: Offered) -> None:
+        """A function that the server runs; the client's own go before."""
+        if offered.name in self.offered:
+            self.ignored.append(offered.where)
+        else:
+            self.offered[offered.name] = offered
+            self.served.add(offered.name)
 
     def _offer(self, tool: WireTool, where: str, namespace: str | None, described: str) -> None:
         name = _name(tool, where)
@@ -146,6 +169,8 @@ def _grammar(tool: WireTool, where: str) -> InputGrammar | None:
 
 def _echo(tool: dict[str, Any]) -> dict[str, Any]:
     """The tool with the fields that clients rely on."""
+    if tool.get("type") == "mcp":
+        return {name: value for name, value in tool.items() if name not in SECRET_FIELDS}
     if tool.setdefault("type", "function") == "function":
         for field in ("description", "parameters", "strict"):
             tool.setdefault(field, None)

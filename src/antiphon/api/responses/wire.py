@@ -12,6 +12,7 @@ import msgspec
 
 __all__ = [
     "ABSENT",
+    "ApprovalItem",
     "CallItem",
     "CustomCallItem",
     "CustomFormat",
@@ -127,6 +128,22 @@ class OtherItem(msgspec.Struct):
     output: Any = None
     outputs: Any = None
     error: Any = None
+    container_id: str | None = None
+    encrypted_content: str | None = None
+    antiphon_seen: Any = None
+    """`antiphon.api.responses.seen`."""
+
+
+class ApprovalItem(msgspec.Struct):
+    """A call of an MCP server's tool that waits for an approval, or what was decided of it."""
+
+    id: str | None = None
+    name: str | None = None
+    server_label: str | None = None
+    arguments: str | None = None
+    approval_request_id: str | None = None
+    approve: bool = False
+    reason: str | None = None
 
 
 class CustomFormat(msgspec.Struct):

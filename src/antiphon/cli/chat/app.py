@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from antiphon.agent.approval import Decision
+from antiphon.agent.citing import sources_of
 from antiphon.agent.events import AgentEvent, ApprovalAsked
 from antiphon.cli.chat import blocks
 from antiphon.cli.chat.approval import Approval
@@ -75,7 +76,11 @@ class ChatApp(App[None], inherit_bindings=False):
         self._signs = signs
         self._commands = Commands(talk, self)
         self._feed = Feed(
-            self._add, signs, keep=lambda file: str(talk.keep_file(file)), clock=clock
+            self._add,
+            signs,
+            keep=lambda file: str(talk.keep_file(file)),
+            sources=lambda: sources_of(talk.agent.dialogue.tools),
+            clock=clock,
         )
         self._events: list[AgentEvent] = []
         self._turn: asyncio.Task[None] | None = None

@@ -79,9 +79,6 @@ def chat(
       antiphon chat --seal https://gpt.example
       antiphon chat --continue
     """
-    if tools == "help":
-        show_tools()
-        return
     if seal and (engine or api):
         raise CommandLineError("--seal names the gateway: give it without --engine and --api")
     if (pins or known) and not seal:
@@ -103,6 +100,9 @@ def chat(
         config=config,
         assignments=assignments,
     )
+    if tools == "help":
+        show_tools(given)
+        return
     _check_terminal()
     from antiphon.cli.chat.opening import converse
     from antiphon.cli.chat.talk import SealGiven

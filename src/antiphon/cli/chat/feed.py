@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from antiphon.agent.citing import Footnotes
 from antiphon.agent.events import (
     AgentEvent,
     Answer,
@@ -20,6 +21,7 @@ from antiphon.agent.events import (
     PartEnded,
     Preamble,
     RunEnded,
+    RunStarted,
     Thinking,
     ToolEnded,
     ToolPiece,
@@ -27,6 +29,7 @@ from antiphon.agent.events import (
     TurnStarted,
 )
 from antiphon.agent.transcript import INTERRUPTED, Entry
+from antiphon.api.citations import Sources
 from antiphon.cli.blocks import counted
 from antiphon.cli.chat import blocks
 from antiphon.cli.chat.blocks import Block, Signs
@@ -40,7 +43,9 @@ MAX_REPLAYED: Final = 200
 
 
 class Feed:
-    """``add`` puts a block at the end; ``keep`` keeps a tool's file and says where."""
+    """``add`` puts a block at the end; ``keep`` keeps a tool's file and says where; ``sources`` is
+    what can be cited now.
+    """
 
     def __init__(
         self,
@@ -48,11 +53,14 @@ class Feed:
         signs: Signs,
         *,
         keep: Callable[[ToolFile], str],
+        sources: Callable[[], Sources],
         clock: Callable[[], float],
     ) -> None:
         self._add = add
         self._signs = signs
         self._keep = keep
+        self._sources = sources
+        self._footnotes = Footnotes(sources())
         self._clock = clock
         self._parts: dict[int, blocks.Thinking | blocks.Answer] = {}
         self._calls: dict[str, blocks.Call] = {}
@@ -97,7 +105,8 @@ class Feed:
             if call in self._calls:
                 self._calls[call].output(text)
         else:
-            self._part(part, thinking=kind is Thinking).feed(text)
+            block = self._part(part, thinking=kind is Thinking)
+            block.feed(self._footnotes.feed(text) if kind is Answer else text)
 
     def _part(self, number: int, *, thinking: bool) -> blocks.Thinking | blocks.Answer:
         block = self._parts.get(number)
@@ -117,7 +126,9 @@ class Feed:
         return block
 
     def _event(self, event: AgentEvent) -> None:
-        if isinstance(event, TurnStarted):
+        if isinstance(event, RunStarted):
+            self._footnotes = Footnotes(self._sources())
+        elif isinstance(event, TurnStarted):
             self.doing = "waiting for the model"
         elif isinstance(event, PartEnded):
             self._part_ended(event)
@@ -153,6 +164,8 @@ class Feed:
         if isinstance(block, blocks.Thinking):
             block.end(seconds=self._clock() - self._began, complete=event.complete)
         elif block is not None:
+            if event.kind == "answer":
+                block.feed(self._footnotes.end())
             block.end()
 
     def _tool_ended(self, event: ToolEnded) -> None:
@@ -175,14 +188,17 @@ class Feed:
             call.left()
         self._parts.clear()
         self._calls.clear()
+        cited = [f"[{n}] {title} {url}" for n, title, url in self._footnotes.notes()]
+        if cited:
+            self.note("\n".join(cited), "text")
         if end.reason == "cancelled":
             self.note("stopped")
         elif end.reason == "answer":
             usage = end.usage
             self.note(
                 f"{counted(end.turns, 'turn')}, {counted(end.calls, 'call')},"
-                f" {counted(usage.prompt_tokens, 'token')} read, {usage.completion_tokens:,} written,"
-                f" {end.seconds:.1f} s"
+                f" {counted(usage.prompt_tokens, 'token')} read,"
+                f" {usage.completion_tokens:,} written, {end.seconds:.1f} s"
             )
         else:
             self.note(end.detail or end.reason, "error")

@@ -14,14 +14,16 @@ from antiphon.agent.approval import ANY_TOOL
 from antiphon.agent.connect import Models
 from antiphon.agent.journal import Setup
 from antiphon.agent.sessions.export import Format, export
+from antiphon.agent.sessions.files import keep_file
 from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
+from antiphon.agent.sessions.log import FILES, SessionLog
 from antiphon.agent.tiny import NOTE
 from antiphon.agent.transcript import Entry
 from antiphon.api.turn import TurnUsage
 from antiphon.cli.agent_options import Given
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run_view import Notes
-from antiphon.cli.running import assemble, call_id, every_tool, folder_of, keep_file
+from antiphon.cli.running import assemble, call_id, every_tool, folder_of
 from antiphon.model.message import Message, Role
 from antiphon.settings.paths import state_directory
 from antiphon.tools.protocol import Tool, ToolFile
@@ -217,9 +219,26 @@ class Talk:
         """Keep a file that a tool made. Raises OSError."""
         folder = self._given.files
         if folder is None:
+            journal = self.agent.dialogue.journal
+            if isinstance(journal, SessionLog):
+                kept = _same(journal.path.with_suffix(FILES), file)
+                if kept is not None:
+                    return kept
             state = sessions_folder(self._given.settings.agent, os.environ).parent
-            folder = state / "files" / (self.session or self._stamp)
+            folder = state / "files" / self._stamp
+        folder.mkdir(parents=True, exist_ok=True)
         return keep_file(folder, file)
+
+
+def _same(folder: Path, file: ToolFile) -> Path | None:
+    """Where the session has kept the file, under whatever name."""
+    try:
+        for path in folder.iterdir():
+            if path.stat().st_size == len(file.data) and path.read_bytes() == file.data:
+                return path
+    except OSError:
+        pass
+    return None
 
 
 @asynccontextmanager
@@ -271,8 +290,6 @@ def _first_line(tool: Tool) -> str:
 
 def _write_down(journal: object, entries: Sequence[Entry]) -> None:
     """What was said before it was decided to keep it."""
-    from antiphon.agent.sessions.log import SessionLog
-
     assert isinstance(journal, SessionLog)
     turn: list[Entry] = []
     for entry in entries:

@@ -16,8 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.api.errors import ApiError
-from antiphon.api.responses.items import PlacedItem, place
+from antiphon.api.responses.items import PlacedItem, open_turn, place
 from antiphon.api.responses.request import Past, References
+from antiphon.api.responses.seen import MEMBER, SERVED_ITEMS
 from antiphon.api.responses.wire import MessageItem, OutputItem
 from antiphon.codec.encoded import NOTHING_ENCODED, EncodedTexts
 from antiphon.gateway.responses.kept import not_found, read_beside
@@ -43,6 +44,8 @@ MAX_CONVERSATION_ITEMS: Final = 20_000
 KNOWN_CHAINS: Final = 4096
 KNOWN_BYTES: Final = 256 * 1024 * 1024
 """So many chains, and so many bytes that they added, are remembered."""
+MAX_RECALLED: Final = 256
+"""Calls of the server's tools that are looked up when a client sends them again."""
 LOCAL_CHAINS: Final = 8
 """Responses that a connection remembers for those that are not stored."""
 LINEAGE_PAGES: Final = (1, 8, 64, 512)
@@ -235,13 +238,35 @@ class Chains:
         for id_ in dict.fromkeys(ids):
             here = _find(chain.items, id_)
             if here is None:
-                origin = id_.partition("_")[2][:-ITEM_DIGITS]
+                origin = id_.split("_")[1][:-ITEM_DIGITS] if "_" in id_ else ""
                 if origin and origin not in holders:
                     holders[origin] = await self._held(tenant, origin)
                 here = holders.get(origin, {}).get(id_)
             if here is not None:
                 found[id_] = here
         return found
+
+    async def recalled(self, tenant: str, first: References) -> References:
+        """The request with what is known of the server's own calls that the client sends again:
+        the items that clients get do not say all that the model saw.
+        """
+        wanted = [
+            item.read.id
+            for item in open_turn(first.items or ())
+            if item.type in SERVED_ITEMS and item.read.id and MEMBER.encode() not in item.raw
+        ]
+        if not wanted:
+            return first
+        found = await self._referenced(tenant, wanted[-MAX_RECALLED:], EMPTY)
+        items = tuple(
+            [
+                place(found[item.read.id], item.list, item.at)
+                if item.read.id in found and item.type in SERVED_ITEMS
+                else item
+                for item in first.items or ()
+            ]
+        )
+        return msgspec.structs.replace(first, items=items)
 
     async def _held(self, tenant: str, origin: str) -> dict[str, bytes]:
         """The items of the response or conversation that an item's id begins with."""

@@ -20,7 +20,7 @@ from antiphon.gateway.chat import prompt_policy
 from antiphon.gateway.context import context_of
 from antiphon.gateway.errors import send_json
 from antiphon.gateway.hooks import watched
-from antiphon.gateway.responses.create import Opened, opened, unpacked
+from antiphon.gateway.responses.create import Opened, opened, request_tools, unpacked
 from antiphon.gateway.services import Services
 
 __all__ = ["CompactRoute", "InputTokensRoute"]
@@ -114,8 +114,11 @@ class InputTokensRoute:
         served = services.catalog.find(first.model)
         context.serves(served)
         first = unpacked(services, context.tenant, first)
-        past, _ = await services.chains.past(context.tenant, first)
+        past, chain = await services.chains.past(context.tenant, first)
+        first = await services.chains.recalled(context.tenant, first)
         policy = prompt_policy(services.settings, served, context)
+        found = Opened(served, first, past, chain, "", None)
+        tools = await request_tools(services, context, found, "")
         date = services.clock.now().date().isoformat() if services.settings.prompt.date else None
 
         def count() -> int:
@@ -129,6 +132,7 @@ class InputTokensRoute:
                 past=past,
                 unseal=lambda text: services.sealer.open(context.tenant, text),
                 counting=True,
+                served=tools.served,
             )
             context.ignored = request.ignored
             return len(renderer().for_completion(request.turn.conversation))

@@ -15,6 +15,7 @@ from antiphon.api.responses.conversations import (
     read_items,
     read_metadata,
 )
+from antiphon.api.responses.seen import without_seen
 from antiphon.api.responses.stored import StoredItem, stored_items
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import context_of
@@ -88,7 +89,7 @@ class ItemsRoute:
             items = _items(services.new_id(), given)
             if not await services.records.add_items(tenant, "conversation", id_, items):
                 raise not_found(id_, "Conversation")
-            shown = [StoredItem(item.id, item.body) for item in items]
+            shown = [StoredItem(item.id, without_seen(item.body)) for item in items]
             await send_json(send, list_body(shown, has_more=False))
             return
         page = read_page(query_of(scope))
@@ -123,7 +124,7 @@ class ItemRoute:
         item = await services.records.item(tenant, "conversation", id_, item_id)
         if item is None:
             raise not_found(item_id, "Item")
-        await send_json(send, item.body)
+        await send_json(send, without_seen(item.body))
 
 
 async def _find(services: Services, tenant: str, id: str) -> Record:

@@ -19,6 +19,7 @@ from antiphon.api.responses.request import (
     References,
     ResponsesRequest,
     decode_response_request,
+    placed_items,
     references,
 )
 from antiphon.api.responses.stream import sse_frame
@@ -27,12 +28,14 @@ from antiphon.api.responses.wire import MessageItem, SealedItem
 from antiphon.engines.served import Served
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.chat import LARGE_BODY, MAX_ALIASES_LOGGED, prompt_policy
-from antiphon.gateway.context import context_of
+from antiphon.gateway.context import RequestContext, context_of
 from antiphon.gateway.door import header_of
 from antiphon.gateway.errors import send_json
 from antiphon.gateway.responses.chain import Chain, LocalChain, conversation_digest
 from antiphon.gateway.responses.replay import follow
 from antiphon.gateway.responses.work import Work
+from antiphon.gateway.servertools.protocol import Asked
+from antiphon.gateway.servertools.server import NO_TOOLS, RequestTools, named_tools
 from antiphon.gateway.services import Services
 from antiphon.gateway.sse import EventStream
 from antiphon.gateway.streaming import serve_events
@@ -44,6 +47,7 @@ __all__ = [
     "Creation",
     "Opened",
     "opened",
+    "request_tools",
     "send_followed",
     "unpacked",
 ]
@@ -127,6 +131,7 @@ async def opened(
     context.serves(served)
     first = unpacked(services, context.tenant, first)
     past, chain = await services.chains.past(context.tenant, first, local)
+    first = await services.chains.recalled(context.tenant, first)
     digest = chain.key or conversation_digest(first.items or ())
     conversation = _digest(first.body.prompt_cache_key) or digest
     context.mode = services.policy.mode(scope, served, conversation)
@@ -163,6 +168,8 @@ class Creation:
         dialect = _dialect(self._scope, services)
         found = await opened(services, self._scope, body, local=self._local)
         policy = prompt_policy(services.settings, found.served, context)
+        number = services.new_id()
+        tools = await request_tools(services, context, found, number)
 
         def decode() -> ResponsesRequest:
             return decode_response_request(
@@ -172,6 +179,7 @@ class Creation:
                 tenant=context.tenant,
                 past=found.past,
                 unseal=lambda text: services.sealer.open(context.tenant, text),
+                served=tools.served,
             )
 
         large = len(body) + found.chain.size > LARGE_BODY
@@ -193,7 +201,32 @@ class Creation:
             dialect=dialect,
             local=self._local,
             generate=generate,
+            tools=tools,
+            number=number,
         )
+
+
+async def request_tools(
+    services: Services, context: RequestContext, found: Opened, number: str
+) -> RequestTools:
+    """The tools of a request that the server itself runs. Raises ApiError."""
+    named = named_tools(bytes(found.first.body.tools))
+    if not named:
+        return NO_TOOLS
+    size = found.chain.size + sum([len(item.raw) for item in found.first.items or ()])
+    if size > LARGE_BODY:
+        own, items = await asyncio.to_thread(placed_items, found.first, found.past)
+    else:
+        own, items = placed_items(found.first, found.past)
+    asked = Asked(
+        context=context,
+        served=found.served,
+        include=frozenset(found.first.body.include or ()),
+        previous=items[: len(items) - len(own)],
+        own=own,
+        origin=number,
+    )
+    return await services.tools.open(named, asked, context.mode or "")
 
 
 async def send_followed(

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from antiphon.api.errors import ApiError
 from antiphon.api.responses.conversations import list_body
+from antiphon.api.responses.seen import without_seen
 from antiphon.api.responses.stored import StoredItem
 from antiphon.store.records import Order
 
@@ -82,7 +83,7 @@ def read_page(query: Query, *, order: Order = "desc") -> Page:
 
 def page_body(found: Sequence[Entry], page: Page) -> bytes:
     """The JSON of a page. ``found`` has one entry more than asked for if there are more."""
-    shown = [StoredItem(entry.id, entry.body) for entry in found[: page.limit]]
+    shown = [StoredItem(entry.id, without_seen(entry.body)) for entry in found[: page.limit]]
     return list_body(shown, has_more=len(found) > page.limit)
 
 

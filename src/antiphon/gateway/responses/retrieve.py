@@ -12,6 +12,7 @@ from antiphon.api.errors import ApiError
 from antiphon.api.responses.conversations import deleted_body
 from antiphon.api.responses.request import INCLUDE
 from antiphon.api.responses.sealed import pack_reasoning
+from antiphon.api.responses.seen import MEMBER, SERVED_ITEMS, pack_seen, read_seen, without_seen
 from antiphon.gateway.context import context_of
 from antiphon.gateway.errors import send_json
 from antiphon.gateway.responses.caretaker import ask_to_cancel
@@ -133,7 +134,9 @@ class InputItemsRoute:
         record = await find_response(
             self._services.records, context_of(scope).tenant, scope["path_params"]["id"]
         )
-        items = [Item(str(_NAMED.decode(raw)["id"]), raw) for raw in input_items(record)]
+        items = [
+            Item(str(_NAMED.decode(raw)["id"]), without_seen(raw)) for raw in input_items(record)
+        ]
         if page.order == "desc":
             items.reverse()
         if page.after is not None:
@@ -159,6 +162,11 @@ def _with_sealed(services: Services, tenant: str, record: Record) -> bytes:
     hidden = msgspec.json.decode(read_beside(record).output)
     kept = {item["id"]: item for item in hidden or shown}
     for item in shown:
+        if item.get("type") in SERVED_ITEMS and not item.get("encrypted_content"):
+            seen = read_seen(kept.get(item["id"], item).get(MEMBER))
+            if seen is not None:
+                item["encrypted_content"] = services.sealer.seal(tenant, pack_seen(seen))
+            continue
         if item.get("type") != "reasoning" or item.get("encrypted_content"):
             continue
         parts = kept.get(item["id"], item).get("content") or ()

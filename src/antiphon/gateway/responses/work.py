@@ -31,6 +31,7 @@ from antiphon.gateway.responses.chain import ITEM_DIGITS, Chain, Link, LocalChai
 from antiphon.gateway.responses.kept import Beside
 from antiphon.gateway.responses.live import Live
 from antiphon.gateway.responses.said import Merger, packed_texts
+from antiphon.gateway.servertools.server import NO_TOOLS, RequestTools
 from antiphon.gateway.services import Services
 from antiphon.store.records import UNFINISHED, Item, Record
 
@@ -64,6 +65,8 @@ class Work:
         dialect: str,
         local: LocalChain | None = None,
         generate: bool = True,
+        tools: RequestTools = NO_TOOLS,
+        number: str | None = None,
     ) -> None:
         self._services = services
         self._context = context
@@ -75,7 +78,8 @@ class Work:
         self._local = local
         self._generate = generate
         self._tenant = context.tenant
-        number = services.new_id()
+        self._tools = tools
+        number = number or services.new_id()
         self.id: Final = f"resp_{number}"
         self._created = int(services.clock.now().timestamp())
         counter = count()
@@ -265,8 +269,13 @@ class Work:
             if self._context.mode == "standard"
             else services.runner(served)
         )
-        turn = self._request.turn
-        async with aclosing(runner.run(turn, observer=watch.choice(0))) as batches:
+        turn, observer = self._request.turn, watch.choice(0)
+        if self._tools:
+            limit = self._request.max_tool_calls
+            running = self._tools.run(runner, turn, observer=observer, max_calls=limit)
+        else:
+            running = runner.run(turn, observer=observer)
+        async with aclosing(running) as batches:
             async for batch in batches:
                 yield batch
 
@@ -350,7 +359,7 @@ class Work:
     def _record(self) -> Record:
         request, stream = self._request, self._stream
         hidden = b"null"
-        if not self._shown.reasoning and stream.finished:
+        if stream.finished and (not self._shown.reasoning or stream.hides):
             hidden = b"[" + b",".join(stream.kept) + b"]"
         beside = Beside(
             background=request.background,

@@ -96,11 +96,10 @@ class ChunkedAnswer:
             return False  # Before it is sealed: each seal counts.
         if self._events:
             data = self._filled(data)
-            if not data:
-                return True
-        elif self._padding.sizes:
+        elif self._padding.sizes and data:
             self._size += len(encode_content(data))
-        direct.write(self._sealer.seal_content(data))
+        if data:
+            direct.write(self._sealer.seal_content(data))
         return True
 
     async def _piece(self, data: bytes) -> None:

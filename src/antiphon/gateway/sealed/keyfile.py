@@ -2,8 +2,7 @@
 
     {"antiphon_seal_keys": 1, "keys": [KEY, …]}       each KEY as `antiphon.seal.keys` writes one
 
-Several gateways may share it. Changes are made under a lock and put in place in one step; who reads
-at any moment sees the old file or the new one.
+Several gateways may share it.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.errors import SettingsError
+from antiphon.gateway.secret_file import SecretFile, secret_path
 from antiphon.seal import KeyConfigError, Keyring, SealKey
 from antiphon.seal.suites import KEMS
 from antiphon.settings import private_file
 from antiphon.settings.model import SealSettings
-from antiphon.settings.paths import config_directory
 
 __all__ = ["FILE_NAME", "MAX_FILE_BYTES", "SealKeyFile", "kem_name", "seal_key_path"]
 
@@ -40,9 +39,7 @@ _decoder = msgspec.json.Decoder(_File)
 
 def seal_key_path(configured: str | None, environ: Mapping[str, str]) -> Path:
     """Where the keys are: ``seal.keys_file``, else in the user's configuration folder."""
-    if configured:
-        return Path(configured).expanduser()
-    return config_directory(environ) / FILE_NAME
+    return secret_path(configured, FILE_NAME, environ)
 
 
 def kem_name(key: SealKey) -> str:
@@ -50,41 +47,24 @@ def kem_name(key: SealKey) -> str:
     return KEMS[key.config.kem].name
 
 
-class SealKeyFile:
-    """The keys on disk. Any method may raise SettingsError, which says what is wrong where."""
+class SealKeyFile(SecretFile):
+    """The keys on disk."""
 
-    def __init__(self, path: Path) -> None:
-        self.path: Final = path
-
-    def stamp(self) -> tuple[int, ...] | None:
-        """Differs when the file has changed; None without a file."""
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._cannot("read", error) from error
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+    max_bytes = MAX_FILE_BYTES
 
     def load(self) -> _Keys:
         """The keys, expired ones too; none if there is no file.
 
         A file that others can read is refused: its keys may be known to them.
         """
-        try:
-            with self.path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except FileNotFoundError:
+        data = self._read()
+        if data is None:
             return ()
-        except OSError as error:
-            raise self._cannot("read", error) from error
-        if private_file.open_to_others(self.path):
+        if self.open_to_others():
             raise SettingsError(
                 f"{self.path}: others can read or write these private keys: chmod 600 it, and if"
                 " they may have been read, run 'antiphon keys seal revoke'"
             )
-        if len(data) > MAX_FILE_BYTES:
-            raise SettingsError(f"{self.path}: larger than {MAX_FILE_BYTES} bytes")
         try:
             keys = tuple(SealKey.decode(bytes(raw)) for raw in _decoder.decode(data).keys)
             if keys:
@@ -138,21 +118,15 @@ class SealKeyFile:
         return found[0], left
 
     def _change(self, change: Callable[[_Keys], _Keys]) -> _Keys:
-        try:
-            private_file.make_folder(self.path)
-            with private_file.locked(self.path):
-                before = self.load()
+        with self._locked():
+            before = self.load()
+            try:
                 keys = change(before)
-                if keys != before:
-                    private_file.replace(self.path, _encode(keys))
-                return keys
-        except OSError as error:
-            raise self._cannot("write", error) from error
-        except KeyConfigError as error:
-            raise SettingsError(f"{self.path}: {error}") from None
-
-    def _cannot(self, what: str, error: OSError) -> SettingsError:
-        return SettingsError(f"{self.path}: cannot {what} it: {error.strerror or error}")
+            except KeyConfigError as error:
+                raise SettingsError(f"{self.path}: {error}") from None
+            if keys != before:
+                private_file.replace(self.path, _encode(keys))
+            return keys
 
 
 def _missing(keys: _Keys, settings: SealSettings) -> list[str]:

@@ -77,15 +77,42 @@ class _Mark(_Kept):
     __slots__ = ()
 
 
+_BULLETS: Final = tuple([_Mark("  " * depth + "* ") for depth in range(MAX_INDENTS + 1)])
+_HASHES: Final = tuple([_Mark("#" * depth + " ") for depth in range(7)])
+
+
 class _Fold:
     """A target of lxml's parser.
 
     ``out`` are pieces of text; a number is so many line ends, of neighbours the largest counts.
+    A page has some hundred thousand events: what is done for each of them is what a page costs.
     """
+
+    __slots__ = (
+        "_append",
+        "_base",
+        "_domain",
+        "_hidden",
+        "_images",
+        "_in_title",
+        "_link",
+        "_link_at",
+        "_lists",
+        "_numbers",
+        "_origin",
+        "_own",
+        "_pre",
+        "_script",
+        "_titles",
+        "out",
+    )
 
     def __init__(self, url: str) -> None:
         self.out: list[str | int] = []
+        self._append = self.out.append
         self._domain = domain_of(url)
+        self._own = tuple([f"{scheme}://{self._domain}/" for scheme in ("http", "https")])
+        """What links within the page's own domain begin with."""
         self._base = url
         self._origin = "/".join(url.split("/", 3)[:3])
         self._hidden: list[str] = []
@@ -107,22 +134,27 @@ class _Fold:
     def start(self, tag: str, attributes: _Attributes) -> None:
         if self._hidden:
             self._start_hidden(tag, attributes)
-        elif tag in _HIDDEN or (attributes and _hides(attributes)):
+            return
+        if attributes and ("hidden" in attributes or "style" in attributes) and _hides(attributes):
             self._hidden.append(tag)
-        else:
-            begin = _BEGIN.get(tag)
-            if begin is not None:
-                begin(self, tag, attributes)
+            return
+        begin = _BEGIN.get(tag)
+        if begin.__class__ is int:
+            self._append(begin)
+        elif begin is not None:
+            begin(self, tag, attributes)  # type: ignore[operator]
 
     def end(self, tag: str) -> None:
         if self._hidden:
             if tag == self._hidden[-1]:
                 self._hidden.pop()
             self._in_title = False
-        else:
-            finish = _FINISH.get(tag)
-            if finish is not None:
-                finish(self, tag)
+            return
+        finish = _FINISH.get(tag)
+        if finish.__class__ is int:
+            self._append(finish)
+        elif finish is not None:
+            finish(self, tag)  # type: ignore[operator]
 
     def data(self, data: str) -> None:
         if "【" in data or "】" in data:  # They were entities.
@@ -130,15 +162,8 @@ class _Fold:
         if self._hidden:
             if self._in_title:
                 self._titles.append(data)
-        elif self._pre:
-            self.out.append(_Kept(data))
-        elif data.isspace():
-            self.out.append(" ")
         else:
-            words = " ".join(data.split())
-            if data[0].isspace():
-                words = " " + words
-            self.out.append(words + " " if data[-1].isspace() else words)
+            self._append(_Kept(data) if self._pre else data)
 
     def close(self) -> None:
         self.close_link()
@@ -149,24 +174,15 @@ class _Fold:
 
     # Elements.
 
-    def block(self, tag: str, attributes: _Attributes) -> None:
-        self.out.append(2)
-
-    def end_block(self, tag: str) -> None:
-        self.out.append(2)
-
-    def row(self, tag: str, attributes: _Attributes) -> None:
-        self.out.append(1)
-
-    def end_row(self, tag: str) -> None:
-        self.out.append(1)
+    def hide(self, tag: str, attributes: _Attributes) -> None:
+        self._hidden.append(tag)
 
     def cell(self, tag: str, attributes: _Attributes) -> None:
         if self.out and self.out[-1].__class__ is not int:
             self.out.append(" | ")
 
     def heading(self, tag: str, attributes: _Attributes) -> None:
-        self.out += [2, _Mark("#" * int(tag[1]) + " ")]
+        self.out += (2, _HASHES[int(tag[1])])
 
     def preformatted(self, tag: str, attributes: _Attributes) -> None:
         self.out.append(2)
@@ -188,11 +204,11 @@ class _Fold:
     def item(self, tag: str, attributes: _Attributes) -> None:
         depth = min(max(len(self._lists), 1), MAX_INDENTS)
         number = self._lists[-1] if self._lists else None
-        mark = "* "
+        mark = _BULLETS[depth]
         if number is not None:
             self._lists[-1] = number + 1
-            mark = f"{number + 1}. "
-        self.out += [1, _Mark("  " * depth + mark)]
+            mark = _Mark(f"{'  ' * depth}{number + 1}. ")
+        self.out += (1, mark)
 
     def line_break(self, tag: str, attributes: _Attributes) -> None:
         self.out.append(_Kept("\n") if self._pre else 1)
@@ -220,7 +236,8 @@ class _Fold:
             self.out[at] = f"{'^' if tag == 'sup' else '_'}{{{text}}}"
 
     def link(self, tag: str, attributes: _Attributes) -> None:
-        self.close_link()
+        if self._link is not None:
+            self.close_link()
         href = attributes.get("href")
         if href:
             self._link, self._link_at = href, len(self.out)
@@ -231,7 +248,7 @@ class _Fold:
             return
         at = self._link_at
         inside = self.out[at:]
-        text = "".join([piece if isinstance(piece, str) else " " for piece in inside])
+        text = "".join([" " if piece.__class__ is int else piece for piece in inside])  # type: ignore[misc]
         said = " ".join(text.split()).replace("†", "‡")
         target = self._target(href) if said else None
         number = None if target is None else self._number(target)
@@ -239,14 +256,20 @@ class _Fold:
             return
         if len(said) > MAX_LINK_TEXT:
             said = said[: MAX_LINK_TEXT - 1] + "…"
-        domain = clean(domain_of(target)).replace("†", "‡")
-        end = "】" if domain == self._domain else f"†{domain}】"
+        end = "】"
+        if not target.startswith(self._own):
+            domain = clean(domain_of(target)).replace("†", "‡")
+            end = "】" if domain == self._domain else f"†{domain}】"
+        shown = f"【{number}†{said}{end}"
+        if len(inside) == 1 and not (text[0].isspace() or text[-1].isspace()):
+            self.out[at] = shown
+            return
         before, after = _ends(inside), _ends(reversed(inside))
-        self.out[at:] = [
+        self.out[at:] = (
             before or " " * text[0].isspace(),
-            f"【{number}†{said}{end}",
+            shown,
             after or " " * text[-1].isspace(),
-        ]
+        )
 
     # Inside.
 
@@ -285,8 +308,9 @@ class _Fold:
             return None
 
 
-_Begin = Callable[[_Fold, str, _Attributes], None]
-_Finish = Callable[[_Fold, str], None]
+_Begin = Callable[[_Fold, str, _Attributes], None] | int
+"""What an element begins with: line ends, or more than that."""
+_Finish = Callable[[_Fold, str], None] | int
 
 _BLOCKS: Final = (
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset"
@@ -302,9 +326,9 @@ def _table(*rows: tuple[str, _Begin]) -> dict[str, _Begin]:
 
 
 _BEGIN: Final = _table(
-    (_BLOCKS, _Fold.block),
+    (_BLOCKS, 2),
     (_HEADINGS, _Fold.heading),
-    (_ROWS, _Fold.row),
+    (_ROWS, 1),
     (_LISTS, _Fold.list),
     ("li", _Fold.item),
     ("td th", _Fold.cell),
@@ -314,13 +338,14 @@ _BEGIN: Final = _table(
     ("img", _Fold.image),
     ("sup sub", _Fold.script),
     ("a", _Fold.link),
+    (" ".join(_HIDDEN), _Fold.hide),
 )
 _FINISH: Final[dict[str, _Finish]] = {
-    **dict.fromkeys(_BLOCKS.split(), _Fold.end_block),
-    **dict.fromkeys(_HEADINGS.split(), _Fold.end_block),
-    **dict.fromkeys(_ROWS.split(), _Fold.end_row),
+    **dict.fromkeys(_BLOCKS.split(), 2),
+    **dict.fromkeys(_HEADINGS.split(), 2),
+    **dict.fromkeys(_ROWS.split(), 1),
     **dict.fromkeys(_LISTS.split(), _Fold.end_list),
-    "li": _Fold.end_row,
+    "li": 1,
     "pre": _Fold.end_preformatted,
     "sup": _Fold.end_script,
     "sub": _Fold.end_script,
@@ -351,27 +376,47 @@ def _laid_out(pieces: list[str | int]) -> str:
     """The text: no two empty lines in a row, and no spaces but one between words."""
     lines: list[str] = []
     line: list[str] = []
+    run: list[str] = []
+    """Pieces whose spaces mean no more than one each, in a row."""
     wanted = 0
     spaced = True
     """Whether a space before what comes next would be one too many."""
-    for piece in pieces:
-        if isinstance(piece, int):
-            if line and piece > wanted and line[-1].__class__ is not _Mark:
-                wanted = piece
+    for piece in [*pieces, 0]:
+        kind = piece.__class__
+        if kind is str:
+            run.append(piece)  # type: ignore[arg-type]
+            continue
+        if run:
+            said = "".join(run)
+            run.clear()
+            text = " ".join(said.split())
+            if text:
+                if wanted:
+                    lines.append("".join(line).rstrip())
+                    if wanted == 2:
+                        lines.append("")
+                    line.clear()
+                    wanted = 0
+                elif not spaced and said[0].isspace():
+                    line.append(" ")
+                line.append(text)
+                spaced = said[-1].isspace()
+                if spaced:
+                    line.append(" ")
+            elif not spaced and said:
+                line.append(" ")
                 spaced = True
-            continue
-        text: str = piece
-        if spaced and text.__class__ is str:
-            text = text.lstrip()
-        if not text:
-            continue
-        if wanted:
-            lines.append("".join(line).rstrip())
-            if wanted == 2:
-                lines.append("")
-            line.clear()
-            wanted = 0
-        line.append(text)
-        spaced = text[-1] in " \n"
+        if kind is int:
+            if line and piece > wanted and line[-1].__class__ is not _Mark:  # type: ignore[operator]
+                wanted, spaced = piece, True  # type: ignore[assignment]
+        elif piece:
+            if wanted:
+                lines.append("".join(line).rstrip())
+                if wanted == 2:
+                    lines.append("")
+                line.clear()
+                wanted = 0
+            line.append(piece)  # type: ignore[arg-type]
+            spaced = piece[-1] in " \n"  # type: ignore[index]
     lines.append("".join(line).rstrip())
     return "\n".join(lines).strip("\n")

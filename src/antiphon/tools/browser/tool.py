@@ -16,7 +16,7 @@ from antiphon.tools.browser.page import Page
 from antiphon.tools.browser.reading import page_of
 from antiphon.tools.browser.session import BrowserError, BrowserSession
 from antiphon.tools.guard import Guard, GuardError
-from antiphon.tools.protocol import Emit, Need, Tool, ToolOutput
+from antiphon.tools.protocol import Emit, Need, Shown, Tool, ToolOutput
 from antiphon.vocab.tokenizer import default_tokenizer
 
 __all__ = ["Browser", "BrowserTool", "browser_tools"]
@@ -34,7 +34,7 @@ Arguments = Mapping[str, Any]
 class Browser:
     """One conversation's browser. ``guard`` fetches what the backend does not have itself.
 
-    The backend may be shared between conversations; it is not closed here.
+    The backend may be shared between conversations; it is closed here only with ``owns_backend``.
     """
 
     def __init__(
@@ -44,8 +44,10 @@ class Browser:
         *,
         session: BrowserSession | None = None,
         count: Count | None = None,
+        owns_backend: bool = False,
     ) -> None:
         self.session = session or BrowserSession()
+        self._owns_backend = owns_backend
         self._backend = backend
         self._guard = guard or Guard()
         self._count: Count = count or _tokens
@@ -107,6 +109,12 @@ class Browser:
         action = {"type": "find_in_page", "pattern": pattern, "url": page.url}
         return self._shown(found, action)
 
+    async def aclose(self) -> None:
+        """Close the backend, if it is this browser's own. May be called more than once."""
+        if self._owns_backend:
+            self._owns_backend = False
+            await self._backend.aclose()
+
     def leads_to(self, arguments: Arguments) -> str | None:
         """The URL of an `open` that no page led to: the model made it up or was told it."""
         try:
@@ -124,7 +132,8 @@ class Browser:
         text = displayed(page, cursor, self._count, loc=loc, num_lines=num_lines)
         self.session.add(page)
         details = {"cursor": cursor, "url": page.url, "title": page.title, "action": action}
-        return ToolOutput(text, details=details)
+        cites = tuple([(line, source.url, source.title) for line, source in page.cites])
+        return ToolOutput(text, details=details, shown=Shown(cursor, cites))
 
     async def _fetched(self, url: str, *, source: bool) -> Page:
         try:
@@ -146,7 +155,7 @@ class Browser:
 
 
 class BrowserTool:
-    """One of the three. Holds no resources."""
+    """One of the three."""
 
     def __init__(
         self, browser: Browser, name: str, act: Callable[[Arguments], Awaitable[ToolOutput]]
@@ -178,7 +187,7 @@ class BrowserTool:
             return ToolOutput(str(error), failed=True)
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        await self.browser.aclose()
 
 
 def browser_tools(browser: Browser) -> tuple[Tool, Tool, Tool]:

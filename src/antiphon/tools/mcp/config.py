@@ -43,6 +43,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str | None = None
     url: str | None = None
     headers: Mapping[str, str] = {}
+    foreign: bool = False
+    """Named by a client and not by the operator: only where the guard lets anybody go."""
     trust: bool = False
     """Whether it is believed when it says that a tool changes nothing."""
     tools: tuple[str, ...] | None = None

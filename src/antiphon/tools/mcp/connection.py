@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import mcp_types
 from mcp.client import Client
@@ -21,6 +22,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from antiphon import __version__
 from antiphon.settings.tools import McpSettings
+from antiphon.tools.guard import Guard
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.http import endpoint
 from antiphon.tools.mcp.stdio import Pipes
@@ -53,9 +55,10 @@ class Connection:
     """A server that runs; made by `open`. ``config`` has its variables put in."""
 
     def __init__(
-        self, config: ServerConfig, settings: McpSettings, environ: Mapping[str, str]
+        self, config: ServerConfig, settings: McpSettings, environ: Mapping[str, str], guard: Guard
     ) -> None:
         self._settings = settings
+        self._guard = guard
         self._config = config
         self._client: Client | None = None
         self._ended = asyncio.Event()
@@ -74,10 +77,12 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, config: ServerConfig, settings: McpSettings, environ: Mapping[str, str]
+        cls, config: ServerConfig, settings: McpSettings, environ: Mapping[str, str], guard: Guard
     ) -> Connection:
-        """Start the server, and agree on a version with it. Raises McpError."""
-        connection = cls(config, settings, environ)
+        """Start the server, and agree on a version with it; ``guard`` is what connects where it
+        has a URL. Raises McpError.
+        """
+        connection = cls(config, settings, environ, guard)
         try:
             async with asyncio.timeout(settings.start_seconds):
                 connection._client = await asyncio.shield(connection._ready)
@@ -215,11 +220,17 @@ class Connection:
             return
         config = self._config
         assert config.url is not None
+        if config.foreign:
+            guard = self._guard
+            guard.check(config.url)
+        else:
+            guard = self._guard.allowing(urlsplit(config.url).netloc.rpartition("@")[2])
         async with endpoint(
             config.url,
             config.headers,
             seconds=self._settings.call_seconds,
             message_bytes=self._settings.message_bytes,
+            guard=guard,
         ) as streams:
             yield streams
 

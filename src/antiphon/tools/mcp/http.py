@@ -1,4 +1,8 @@
-"""An MCP server behind an address: streamable HTTP, with bounded answers."""
+"""An MCP server behind an address: streamable HTTP through the guard, with bounded answers.
+
+Every request, a redirected one too, has its host looked up and checked, and goes to an address that
+was checked.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import Final
 import httpx2
 from mcp.client._transport import TransportStreams
 from mcp.client.streamable_http import streamable_http_client
+
+from antiphon.tools.guard import Guard, GuardError
 
 __all__ = ["MAX_PLAIN_BYTES", "endpoint"]
 
@@ -25,13 +31,14 @@ async def endpoint(
     *,
     seconds: float,
     message_bytes: int,
-    transport: httpx2.AsyncBaseTransport | None = None,
+    guard: Guard,
 ) -> AsyncGenerator[TransportStreams, None]:
     """The streams of one session with a server; redirects leave its origin never.
 
-    ``seconds`` is how long it may be silent. ``transport`` makes the connections.
+    ``seconds`` is how long it may be silent.
     """
-    bounded = _Bounded(transport or httpx2.AsyncHTTPTransport(), message_bytes)
+    guarded = _Guarded(httpx2.AsyncHTTPTransport(trust_env=False), guard)
+    bounded = _Bounded(guarded, message_bytes)
     async with (
         httpx2.AsyncClient(
             headers=dict(headers),
@@ -44,6 +51,40 @@ async def endpoint(
         ) as streams,
     ):
         yield streams
+
+
+class _Guarded(httpx2.AsyncBaseTransport):
+    """Sends each request to an address that the guard has checked, in the name of its host."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, guard: Guard) -> None:
+        self._inner = inner
+        self._guard = guard
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            addresses = await self._guard.addresses(url.host, port)
+        except GuardError as error:
+            raise httpx2.ConnectError(str(error), request=request) from error
+        failed: httpx2.ConnectError | httpx2.ConnectTimeout | None = None
+        for address in addresses:
+            sent = httpx2.Request(
+                request.method,
+                url.copy_with(host=address),
+                headers=request.headers,  # Host among them: the name
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": url.host},
+            )
+            try:
+                return await self._inner.handle_async_request(sent)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                failed = error  # nothing was sent: the next address may do
+        assert failed is not None
+        raise failed
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class _Bounded(httpx2.AsyncBaseTransport):

@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon.errors import SettingsError
 from antiphon.settings.tools import McpSettings
+from antiphon.tools.guard import Guard
 from antiphon.tools.mcp.config import ServerConfig
 from antiphon.tools.mcp.connection import Connection, McpError
 from antiphon.tools.mcp.result import output_of
@@ -38,9 +39,14 @@ class McpServer:
     """A server of the configuration. Not started until `definitions` or `call`."""
 
     def __init__(
-        self, config: ServerConfig, settings: McpSettings, environ: Mapping[str, str]
+        self,
+        config: ServerConfig,
+        settings: McpSettings,
+        environ: Mapping[str, str],
+        guard: Guard | None = None,
     ) -> None:
         self.config = config
+        self._guard = Guard() if guard is None else guard
         self._settings = settings
         self._environ = environ
         self._connection: Connection | None = None
@@ -95,11 +101,20 @@ class McpServer:
                 connection = await self._same(tool)
                 result = await connection.call(tool.name, arguments, emit)
         except McpError as error:
-            details = {"stderr": list(self.errors[-20:])} if self.errors else {}
+            details: dict[str, Any] = {"unreachable": str(error)}
+            if self.errors:
+                details["stderr"] = list(self.errors[-20:])
             return ToolOutput(
                 f"The MCP server {self.name} failed: {error}", failed=True, details=details
             )
         return output_of(tool.name, result)
+
+    async def rest(self) -> None:
+        """End its present life; the next use begins another."""
+        async with self._starting:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.aclose()
 
     async def aclose(self) -> None:
         """End it for good."""
@@ -131,10 +146,11 @@ class McpServer:
             await self._connection.aclose()
             self._connection = None
         try:
-            config = self.config.expanded(self._environ)
+            # Only the operator's own words may name variables.
+            config = self.config if self.config.foreign else self.config.expanded(self._environ)
         except SettingsError as error:
             raise McpError(str(error)) from error
-        self._connection = await Connection.open(config, self._settings, self._environ)
+        self._connection = await Connection.open(config, self._settings, self._environ, self._guard)
         self.starts += 1
         return self._connection
 

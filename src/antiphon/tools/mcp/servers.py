@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from antiphon.api.toolnames import MAX_ALIAS_CHARS, ToolNames
 from antiphon.errors import MissingExtraError
 from antiphon.settings.tools import McpSettings
 from antiphon.tools.mcp.config import McpConfig, ServerConfig, read_config
 from antiphon.tools.mcp.tool import McpTool
+
+if TYPE_CHECKING:
+    from antiphon.tools.guard import Guard
 
 __all__ = ["McpServers", "find_config"]
 
@@ -29,7 +32,7 @@ class McpServers:
     """The servers. They start with `tools`, side by side, and again by themselves when one has
     died; they end with `aclose`, or each with the last of its tools.
 
-    Raises MissingExtraError without the extra ``mcp``.
+    ``guard`` connects to those that have a URL. Raises MissingExtraError without the extra ``mcp``.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class McpServers:
         config: McpConfig,
         settings: McpSettings | None = None,
         environ: Mapping[str, str] | None = None,
+        *,
+        guard: Guard | None = None,
     ) -> None:
         try:
             from antiphon.tools.mcp.server import McpServer
@@ -46,7 +51,9 @@ class McpServers:
             raise MissingExtraError(missing.name or "mcp", "mcp") from missing
         settings = McpSettings() if settings is None else settings
         environ = os.environ if environ is None else environ
-        self.servers = tuple([McpServer(server, settings, environ) for server in config.servers])
+        self.servers = tuple(
+            [McpServer(server, settings, environ, guard) for server in config.servers]
+        )
         self._names: dict[tuple[str, str], str] = {}
         self._tools: dict[tuple[str, str], McpTool] = {}
         self.problems: dict[str, str] = {}

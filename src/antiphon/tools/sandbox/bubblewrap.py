@@ -16,13 +16,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from antiphon.tools.protocol import Emit
 from antiphon.tools.sandbox.arguments import FILES, FORBIDDEN, Folder, arguments, limited
 from antiphon.tools.sandbox.cgroup import Cgroup, make_cgroup
+from antiphon.tools.sandbox.child import Child, reading, spawn
 from antiphon.tools.sandbox.identity import Identity, identity
 from antiphon.tools.sandbox.limits import Finished, Limits
 from antiphon.tools.sandbox.output import Output
@@ -148,7 +149,7 @@ class Bubblewrap:
                 said += limited(argv, limits, address_space=address_space)
                 process = await self._spawn(said, who, given.all, stdin=stdin)
             undo.callback(_kill, process)
-            reader, pipe = await _reader(status_file)
+            reader, pipe = await reading(status_file)
             undo.callback(pipe.close)
             inner = await _first_process(reader, process, names)
             if cgroup is not None and not cgroup.add(inner):
@@ -202,22 +203,17 @@ class Bubblewrap:
 
     async def _spawn(
         self, said: Sequence[str], who: Identity, given: Sequence[int], *, stdin: bool
-    ) -> asyncio.subprocess.Process:
+    ) -> Child:
         drop: dict[str, Any] = {}
         if who.change:
             drop = {"user": who.uid, "group": who.gid, "extra_groups": []}
         try:
-            return await asyncio.create_subprocess_exec(
-                self._program,
-                *said,
-                stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+            return await spawn(
+                [self._program, *said],
+                stdin=stdin,
                 pass_fds=given,
-                cwd="/",
                 env={"PATH": os.defpath},
-                start_new_session=True,  # Ctrl-C in our terminal is ours to decide about
-                **drop,
+                as_user=drop,
             )
         except OSError as error:
             raise SandboxError(f"{self._program}: {error.strerror or error}") from error
@@ -269,21 +265,13 @@ def _git(folder: Path) -> int | None:
         return None
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
+def _kill(process: Child) -> None:
     with suppress(ProcessLookupError):
         process.kill()
 
 
-async def _reader(file: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader()
-    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), file
-    )
-    return reader, pipe
-
-
 async def _first_process(
-    status: asyncio.StreamReader, process: asyncio.subprocess.Process, names: Mapping[str, str]
+    status: asyncio.StreamReader, process: Child, names: Mapping[str, str]
 ) -> int:
     """The pid of the sandbox's first process, which now waits for our word."""
     try:
@@ -297,11 +285,10 @@ async def _first_process(
     return int(found[1])
 
 
-async def _last_words(process: asyncio.subprocess.Process, names: Mapping[str, str]) -> str:
+async def _last_words(process: Child, names: Mapping[str, str]) -> str:
     """What bubblewrap said before it gave up, with the folders' names for their descriptors."""
     _kill(process)
-    output = process.stdout
-    text = (await output.read()).decode(errors="replace") if output else ""
+    text = (await process.stdout.read()).decode(errors="replace")
     await process.wait()
     said = text[:2000].strip().removeprefix("bwrap: ") or "bubblewrap did not begin"
     for descriptor, name in names.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.tools.sandbox.cgroup import Cgroup
+from antiphon.tools.sandbox.child import Child
 from antiphon.tools.sandbox.limits import Ended, Limits
 from antiphon.tools.sandbox.watch import free_disk, memory_left, tree, tree_memory
 
@@ -31,7 +32,7 @@ class Running:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: Child,
         *,
         inner: int,
         status: asyncio.StreamReader,
