@@ -1,12 +1,12 @@
-"""From settings to a model that can be asked: the catalog of a gateway, or any OpenAI endpoint."""
+"""From settings to models that can be asked: the catalog of a gateway, or any OpenAI endpoint."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -21,7 +21,16 @@ from antiphon.turn.prompt import renderer
 if TYPE_CHECKING:
     from antiphon.engines.catalog import Catalog
 
-__all__ = ["open_api", "open_engine", "pick"]
+__all__ = [
+    "EndpointModels",
+    "Models",
+    "listed_models",
+    "open_api",
+    "open_endpoint",
+    "open_engine",
+    "open_engines",
+    "pick",
+]
 
 Progress = Callable[[str], None]
 
@@ -31,6 +40,33 @@ GREEDY: Final = Sampling(temperature=0.0)
 
 LIST_SECONDS: Final = 10.0
 """Longest wait for an endpoint's list of models."""
+
+
+class Models(Protocol):
+    """The models that can be asked, to choose from while others are in use."""
+
+    async def names(self) -> Sequence[str]:
+        """All of them, as they are now. Raises EngineError."""
+        ...
+
+    async def pick(self, name: str | None) -> AgentModel:
+        """One; without a name, the one that is meant. Raises ApiError, EngineError."""
+        ...
+
+
+class _EngineModels:
+    """Those of a gateway's catalog."""
+
+    def __init__(self, catalog: Catalog, settings: Settings, new_id: Callable[[], str]) -> None:
+        self._catalog = catalog
+        self._settings = settings
+        self._new_id = new_id
+
+    async def names(self) -> Sequence[str]:
+        return [card.id for card in self._catalog.list()]
+
+    async def pick(self, name: str | None) -> AgentModel:
+        return pick(self._catalog, self._settings, name, self._new_id)
 
 
 @asynccontextmanager
@@ -47,6 +83,22 @@ async def open_engine(
 
     Raises SettingsError, EngineError, ApiError for a model that is not there.
     """
+    opened = open_engines(settings, new_id=new_id, progress=progress, environ=environ)
+    async with opened as models:
+        yield await models.pick(name)
+
+
+@asynccontextmanager
+async def open_engines(
+    settings: Settings,
+    *,
+    new_id: Callable[[], str],
+    progress: Progress = lambda line: None,
+    environ: Mapping[str, str] | None = None,
+) -> AsyncGenerator[Models, None]:
+    """All models of what the settings say, found and started as a gateway does it. Raises
+    SettingsError, EngineError.
+    """
     from antiphon.engines.catalog import Catalog
 
     environ = os.environ if environ is None else environ
@@ -57,7 +109,7 @@ async def open_engine(
     finally:
         await asyncio.shield(warm)
     async with catalog:
-        yield pick(catalog, settings, name, new_id)
+        yield _EngineModels(catalog, settings, new_id)
 
 
 def pick(
@@ -137,50 +189,100 @@ async def open_api(
 
     Without a name, the only model that the endpoint lists. Raises EngineError.
     """
-    from antiphon.engines.completions import CompletionsEngine
+    async with open_endpoint(settings, url, new_id=new_id, api_key=api_key) as models:
+        yield await models.pick(name)
+
+
+@asynccontextmanager
+async def open_endpoint(
+    settings: Settings, url: str, *, new_id: Callable[[], str], api_key: str | None = None
+) -> AsyncGenerator[Models, None]:
+    """The models behind any endpoint with OpenAI's chat route."""
     from antiphon.engines.passthrough import Passthrough
-    from antiphon.turn.ordinary import OrdinaryRunner
 
     through = Passthrough(url, api_key=api_key)
-    name = name or await _only_model(url, api_key)
-    engine = CompletionsEngine(through.url, model=name)  # never asked: it only gives the name
+
+    async def names() -> Sequence[str]:
+        return await _listed(url, api_key)
+
     try:
-        served = Served(
-            name=name,
-            engine=engine,
-            gpt_oss=False,
-            reasons=(),
-            passthrough=through,
-            context_length=None,
-            settings=ModelSettings(),
-        )
-        yield AgentModel(
-            name=name,
-            engine=through.name.replace("the engine", "the API", 1),
-            runner=OrdinaryRunner(served, settings=settings.turn, new_id=new_id),
-            harmony=False,
-            continues=False,
-        )
+        engine = through.name.replace("the engine", "the API", 1)
+        yield EndpointModels(settings, through, engine, names, new_id)
     finally:
-        await engine.aclose()
         await through.aclose()
 
 
-async def _only_model(url: str, api_key: str | None) -> str:
-    from antiphon.engines.detect.asking import Asker, dig
+class EndpointModels:
+    """Those of an endpoint. ``through`` sends a chat request (`antiphon.engines.passthrough`);
+    ``listed`` asks for the models' names.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        through: Any,
+        engine: str,
+        listed: Callable[[], Awaitable[Sequence[str]]],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._listed = listed
+        self._settings = settings
+        self._through = through
+        self._engine = engine
+        self._new_id = new_id
+
+    async def names(self) -> Sequence[str]:
+        return await self._listed()
+
+    async def pick(self, name: str | None) -> AgentModel:
+        from antiphon.engines.completions import CompletionsEngine
+        from antiphon.turn.ordinary import OrdinaryRunner
+
+        name = name or await self._only()
+        served = Served(
+            name=name,
+            # It is never asked, and opens nothing: it only gives the name.
+            engine=CompletionsEngine(self._through.url, model=name),
+            gpt_oss=False,
+            reasons=(),
+            passthrough=self._through,
+            context_length=None,
+            settings=ModelSettings(),
+        )
+        return AgentModel(
+            name=name,
+            engine=self._engine,
+            runner=OrdinaryRunner(served, settings=self._settings.turn, new_id=self._new_id),
+            harmony=False,
+            continues=False,
+        )
+
+    async def _only(self) -> str:
+        names = await self.names()
+        if len(names) == 1:
+            return names[0]
+        shown = ", ".join([name[:60] for name in names[:10]]) or "none"
+        raise EngineError(
+            f"{self._through.url} lists {len(names)} models ({shown}); name one with --model"
+        )
+
+
+async def _listed(url: str, api_key: str | None) -> Sequence[str]:
+    from antiphon.engines.detect.asking import Asker
 
     async with Asker(url, api_key=api_key, seconds=LIST_SECONDS) as asker:
         answer = await asker.get("/v1/models")
     if not answer.ok:
         why = answer.error or f"status {answer.status}"
         raise EngineError(f"cannot ask {asker.url} for its models: {why}; name one with --model")
-    listed = dig(answer.data, "data")
-    names = [
+    return listed_models(answer.data)
+
+
+def listed_models(data: Any) -> list[str]:
+    """The names in an answer to ``GET /v1/models``."""
+    listed = data.get("data") if isinstance(data, dict) else None
+    return [
         entry["id"]
         for entry in (listed if isinstance(listed, list) else ())
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     ]
-    if len(names) == 1:
-        return str(names[0])
-    shown = ", ".join([name[:60] for name in names[:10]]) or "none"
-    raise EngineError(f"{asker.url} lists {len(names)} models ({shown}); name one with --model")

@@ -52,6 +52,10 @@ COMMANDS: Final = {
         "Look at what a gateway keeps, forget what is old, encrypt it anew.",
     ),
     "models": LazyCommand("antiphon.cli.models:models", "List, load and unload models."),
+    "chat": LazyCommand(
+        "antiphon.cli.chat.command:chat",
+        "Talk with a model in the terminal, and let it use its tools.",
+    ),
     "run": LazyCommand(
         "antiphon.cli.run:run", "Ask once, let the model use its tools, print the answer."
     ),

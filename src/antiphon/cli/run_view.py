@@ -29,7 +29,7 @@ from antiphon.cli.blocks import counted
 from antiphon.cli.errors import one_line
 from antiphon.cli.terminal import Terminal, printable
 
-__all__ = ["JsonView", "RunView", "TextView"]
+__all__ = ["JsonView", "Notes", "RunView", "TextView"]
 
 MAX_LINES: Final = 12
 """Lines of a result that are shown."""
@@ -41,17 +41,21 @@ def _nothing(cursor: int, line: int) -> None:
     """Nothing can be cited."""
 
 
-class RunView(Protocol):
-    """What a run tells whoever watches."""
-
-    sources: Sources
-    """What the answer can cite; set before the run."""
+class Notes(Protocol):
+    """Where is told what comes before a run, and what lies beside it."""
 
     def progress(self, text: str) -> None:
         """What is being waited for, before the run."""
         ...
 
     def note(self, text: str) -> None: ...
+
+
+class RunView(Notes, Protocol):
+    """What a run tells whoever watches."""
+
+    sources: Sources
+    """What the answer can cite; set before the run."""
 
     def event(self, event: AgentEvent) -> None: ...
 

@@ -8,15 +8,15 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.agent.agent import Agent
 from antiphon.agent.approval import Policy
 from antiphon.agent.citing import sources_of
-from antiphon.agent.connect import open_api, open_engine
+from antiphon.agent.connect import Models, open_endpoint, open_engines
 from antiphon.agent.dialogue import Dialogue
 from antiphon.agent.events import AgentEvent, RunEnded, ToolEnded
 from antiphon.agent.model import AgentModel
@@ -25,26 +25,36 @@ from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
 from antiphon.agent.sessions.log import SessionLog
 from antiphon.agent.tiny import NOTE, TinyWeather
 from antiphon.agent.toolbox import make_tools, usual_tools
+from antiphon.cli.agent_options import Given
 from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
-from antiphon.cli.run import EXIT_CODES, REFUSED, Given
-from antiphon.cli.run_view import JsonView, RunView, TextView
+from antiphon.cli.run import EXIT_CODES, REFUSED
+from antiphon.cli.run_view import JsonView, Notes, RunView, TextView
 from antiphon.cli.serve_view import MAKESHIFT
 from antiphon.errors import MissingExtraError, SettingsError
+from antiphon.settings.model import AgentSettings
 from antiphon.tools.protocol import Tool
 
-__all__ = ["work"]
+__all__ = [
+    "NEEDED",
+    "Assembled",
+    "FileKeeper",
+    "assemble",
+    "call_id",
+    "every_tool",
+    "folder_of",
+    "need",
+    "open_session",
+    "work",
+]
 
-_NEEDED: Final = ("aiohttp", "jsonschema_rs")
+NEEDED: Final = ("aiohttp", "jsonschema_rs")
+"""What every agent imports."""
 
 
 def work(given: Given) -> int:
     """Do it. Returns the exit code; raises what the command line reports."""
-    for module in _NEEDED:
-        try:
-            __import__(module)
-        except ModuleNotFoundError as missing:
-            raise MissingExtraError(missing.name or module, "agent") from missing
+    need(NEEDED, "agent")
     view: RunView
     if given.as_json:
         view = JsonView(sys.stdout, sys.stderr)
@@ -55,51 +65,101 @@ def work(given: Given) -> int:
     return REFUSED if code == 0 and end.refused else code
 
 
+def need(modules: Iterable[str], extra: str) -> None:
+    """Raises MissingExtraError if one of these is not installed."""
+    for module in modules:
+        try:
+            __import__(module)
+        except ModuleNotFoundError as missing:
+            raise MissingExtraError(missing.name or module, extra) from missing
+
+
 async def _work(given: Given, view: RunView) -> RunEnded:
-    settings = given.settings
     async with AsyncExitStack() as stack:
-        folder = given.workspace or Path.cwd().resolve()
-        saved, log = _session(given, folder, stack)
+        agent, saved, _ = await assemble(given, view, stack)
         if given.text is None and saved is not None and not saved.entries:
             raise CommandLineError(f"the session {saved.id} is empty; what is the question?")
-        model = await stack.enter_async_context(_model(given, view))
-        tools = await _tools(given, folder, model, view, saved)
-        for tool in tools:
-            stack.push_async_callback(tool.aclose)
-        if settings.mcp.config is not None and "none" not in (given.tools or ()) and not model.tiny:
-            tools = [*tools, *await _mcp_tools(given, tools, stack, view)]
-        date = None
-        if settings.prompt.date:
-            today = dt.datetime.now(dt.UTC).date().isoformat()
-            date = (saved.setup.date if saved is not None else None) or today
-        dialogue = Dialogue(
-            model,
-            tools,
-            effort=given.effort
-            or (saved.setup.effort if saved else _effort(settings.prompt.effort)),
-            instructions=_instructions(given, saved),
-            identity=settings.prompt.identity,
-            date=date,
-            entries=() if saved is None else saved.entries,
-            journal=log,
-        )
-        await dialogue.prepare()
-        policy = Policy.of(settings.agent)
-        if given.yes:
-            policy.never_ask()
-        agent = Agent(
-            dialogue,
-            settings=settings.agent,
-            clock=time.monotonic,
-            new_id=_call_id,
-            policy=policy,
-            ask=None if given.as_json else asker(view),
-        )
-        view.sources = sources_of(tools)
+        agent.ask = None if given.as_json else asker(view)
+        view.sources = sources_of(agent.dialogue.tools)
         emit = view.event
         if given.files is not None:
             emit = FileKeeper(given.files, view).event
         return await agent.run(given.text, emit)
+
+
+class Assembled(NamedTuple):
+    """An agent that is ready, and what it came from."""
+
+    agent: Agent
+    saved: Saved | None
+    """The session that goes on."""
+    models: Models
+
+
+async def assemble(
+    given: Given,
+    view: Notes,
+    stack: AsyncExitStack,
+    models: AbstractAsyncContextManager[Models] | None = None,
+) -> Assembled:
+    """Model, tools and session together, for as long as ``stack`` is open. ``models``: instead of
+    those that are given. Raises what the command line reports.
+    """
+    settings = given.settings
+    folder = given.workspace or Path.cwd().resolve()
+    saved, log = open_session(given, folder, stack)
+    found = await stack.enter_async_context(models or _models(given, view))
+    model = await found.pick(given.model)
+    tools = await every_tool(given, folder, model, view, stack, saved)
+    date = None
+    if settings.prompt.date:
+        today = dt.datetime.now(dt.UTC).date().isoformat()
+        date = (saved.setup.date if saved is not None else None) or today
+    dialogue = Dialogue(
+        model,
+        tools,
+        effort=given.effort or (saved.setup.effort if saved else _effort(settings.prompt.effort)),
+        instructions=_instructions(given, saved),
+        identity=settings.prompt.identity,
+        date=date,
+        entries=() if saved is None else saved.entries,
+        journal=log,
+    )
+    await dialogue.prepare()
+    policy = Policy.of(settings.agent)
+    if given.yes:
+        policy.never_ask()
+    agent = Agent(
+        dialogue,
+        settings=settings.agent,
+        clock=time.monotonic,
+        new_id=call_id,
+        policy=policy,
+    )
+    return Assembled(agent, saved, found)
+
+
+async def every_tool(
+    given: Given,
+    folder: Path,
+    model: AgentModel,
+    view: Notes,
+    stack: AsyncExitStack,
+    saved: Saved | None = None,
+) -> Sequence[Tool]:
+    """The tools that are wanted, those of MCP servers too, until ``stack`` is closed. Raises
+    CommandLineError, SettingsError.
+    """
+    tools = await _tools(given, folder, model, view, saved)
+    for tool in tools:
+        stack.push_async_callback(tool.aclose)
+    if (
+        given.settings.mcp.config is not None
+        and "none" not in (given.tools or ())
+        and not model.tiny
+    ):
+        tools = [*tools, *await _mcp_tools(given, tools, stack, view)]
+    return tools
 
 
 class FileKeeper:
@@ -122,7 +182,7 @@ class FileKeeper:
         self._view.event(event)
 
 
-def _call_id() -> str:
+def call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
@@ -137,16 +197,19 @@ def _instructions(given: Given, saved: Saved | None) -> str | None:
     return saved.setup.instructions if saved is not None else given.settings.agent.instructions
 
 
-def _session(
+def folder_of(settings: AgentSettings) -> SessionFolder:
+    """The folder of saved sessions."""
+    path = sessions_folder(settings, os.environ)
+    return SessionFolder(path, now=lambda: dt.datetime.now(dt.UTC), sync=settings.sync)
+
+
+def open_session(
     given: Given, place: Path, stack: AsyncExitStack
 ) -> tuple[Saved | None, SessionLog | None]:
     """The session to go on with, and where to write. Raises StoreError, CommandLineError."""
     if not (given.save or given.latest or given.resume):
         return None, None
-    agent = given.settings.agent
-    folder = SessionFolder(
-        sessions_folder(agent, os.environ), now=lambda: dt.datetime.now(dt.UTC), sync=agent.sync
-    )
+    folder = folder_of(given.settings.agent)
     saved: Saved | None = None
     if given.latest or given.resume:
         id = given.resume or folder.latest(str(place))
@@ -161,17 +224,16 @@ def _session(
     return saved, log
 
 
-def _model(given: Given, view: RunView) -> AbstractAsyncContextManager[AgentModel]:
+def _models(given: Given, view: Notes) -> AbstractAsyncContextManager[Models]:
     settings = given.settings
-    name = given.model
     if given.api is not None:
         key = os.environ.get("ANTIPHON_API_KEY")
-        return open_api(settings, given.api, name, new_id=_call_id, api_key=key)
-    return open_engine(settings, name, new_id=_call_id, progress=view.progress)
+        return open_endpoint(settings, given.api, new_id=call_id, api_key=key)
+    return open_engines(settings, new_id=call_id, progress=view.progress)
 
 
 async def _mcp_tools(
-    given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: RunView
+    given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: Notes
 ) -> Sequence[Tool]:
     """The tools of MCP servers. Raises SettingsError; a server that fails is told of."""
     from antiphon.tools.guard.chosen import guard
@@ -190,7 +252,7 @@ async def _mcp_tools(
 
 
 async def _tools(
-    given: Given, place: Path, model: AgentModel, view: RunView, saved: Saved | None
+    given: Given, place: Path, model: AgentModel, view: Notes, saved: Saved | None
 ) -> Sequence[Tool]:
     """The tools that are wanted, if the model can call them. Raises CommandLineError."""
     wanted = given.tools

@@ -1,0 +1,1 @@
+"""``antiphon chat``: the agent in a terminal."""

@@ -1,0 +1,120 @@
+"""``antiphon chat``: what its command line says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from antiphon.cli.agent_options import agent_options, given_of, session_options, show_tools
+from antiphon.cli.errors import CommandLineError
+from antiphon.cli.options import config_option, set_option
+
+__all__ = ["chat"]
+
+
+@click.command(epilog="Keys and commands: /help in the chat, and docs/chat.md.")
+@agent_options()
+@click.option(
+    "--seal",
+    metavar="URL",
+    help="A gateway that is spoken to sealed, instead of an engine. ANTIPHON_API_KEY is its key.",
+)
+@click.option(
+    "--seal-key",
+    "pins",
+    metavar="PIN",
+    multiple=True,
+    help="The gateway's key, as for 'antiphon seal ask'. Default: trusted on first use.",
+)
+@click.option(
+    "--known",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where keys that were trusted on first use are remembered; default: a file of yours.",
+)
+@click.option("--yes", is_flag=True, help="Make calls that you would be asked about.")
+@session_options()
+@click.option(
+    "--save/--no-save", default=True, help="Whether the session, and what you type, is kept."
+)
+@click.option("--mouse/--no-mouse", default=True, help="Without, the terminal selects text itself.")
+@config_option()
+@set_option("agent.never=shell")
+def chat(
+    engine: str | None,
+    model: str | None,
+    api: str | None,
+    effort: str | None,
+    system: str | None,
+    tools: str | None,
+    workspace: Path | None,
+    mcp: Path | None,
+    seal: str | None,
+    pins: tuple[str, ...],
+    known: Path | None,
+    yes: bool,
+    latest: bool,
+    resume: str | None,
+    files: Path | None,
+    save: bool,
+    mouse: bool,
+    config: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Talk with a model in the terminal, and let it use its tools.
+
+    What it thinks, the calls it makes and its answers are told apart. Without options an engine
+    that runs on a usual port is used (llama.cpp, Ollama, LM Studio, vLLM, Lemonade), else the tiny
+    test model.
+
+    \b
+    Examples:
+      antiphon chat
+      antiphon chat --workspace . --effort high
+      antiphon chat --model gpt-oss-20b.gguf
+      antiphon chat --api http://127.0.0.1:8000 --model gpt-oss-20b
+      antiphon chat --seal https://gpt.example
+      antiphon chat --continue
+    """
+    if seal and (engine or api):
+        raise CommandLineError("--seal names the gateway: give it without --engine and --api")
+    if (pins or known) and not seal:
+        raise CommandLineError("--seal-key and --known belong to --seal")
+    given = given_of(
+        engine=engine,
+        model=model,
+        api=api or seal,
+        effort=effort,
+        system=system,
+        tools=tools,
+        workspace=workspace,
+        mcp=mcp,
+        yes=yes,
+        save=save,
+        latest=latest,
+        resume=resume,
+        files=files,
+        config=config,
+        assignments=assignments,
+    )
+    if tools == "help":
+        show_tools(given)
+        return
+    _check_terminal()
+    from antiphon.cli.chat.opening import converse
+    from antiphon.cli.chat.talk import SealGiven
+
+    converse(given, None if seal is None else SealGiven(seal, pins, known), mouse=mouse)
+
+
+def _check_terminal() -> None:
+    """Raises CommandLineError where there is nothing to draw on."""
+    instead = 'for scripts there is: antiphon run "…"'
+    streams = (sys.stdin, sys.stdout, sys.__stderr__)
+    if not all(stream is not None and stream.isatty() for stream in streams):
+        raise CommandLineError(f"a chat needs a terminal; {instead}")
+    if os.environ.get("TERM", "" if os.name == "posix" else "windows") in ("", "dumb", "unknown"):
+        raise CommandLineError(f"this terminal cannot be drawn on (TERM is dumb); {instead}")
