@@ -71,6 +71,7 @@ bench: $(VENV)/.dev $(VENV)/.litellm ## Measure everything and write benchmarks/
 	$(BIN)/python benchmarks/responses.py --write
 	$(BIN)/python benchmarks/store.py --write
 	$(BIN)/python benchmarks/seal.py --write
+	$(BIN)/python benchmarks/agent.py --write
 	$(BIN)/python tools/docs/figures.py
 
 fuzz: $(VENV)/.fuzz ## Fuzz the parser for FUZZ_SECONDS (Linux, Python 3.11)

@@ -239,8 +239,8 @@ def typing(upstream: Upstream, times: int) -> list[Row]:
             f"chat: a key on the screen while {TOKENS_PER_SECOND} tokens/s stream, p99",
             "under 50 ms",
             f"{busy[at]:.1f} ms",
-            f"p50 {statistics.median(busy):.1f}; while nothing streams {statistics.median(idle):.1f}"
-            f" ms; {used:.0%} of a core",
+            f"p50 {statistics.median(busy):.1f}; with nothing streaming"
+            f" {statistics.median(idle):.1f} ms; {used:.0%} of a core",
             ok=busy[at] < 50,
         )
     ]

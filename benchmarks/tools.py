@@ -1,6 +1,6 @@
-"""What tools cost: opening a page of a megabyte.
+"""What tools cost: a call of python, opening a page of a megabyte. Rows of benchmarks/agent.py.
 
-    python benchmarks/tools.py            every row, half a minute
+    python benchmarks/tools.py            these rows alone, half a minute
     python benchmarks/tools.py --quick    small and inexact, to see that it works
 
 A page is served from a process of its own on the loopback device, so its cost is the wall time that
@@ -18,11 +18,16 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from multiprocessing.connection import Connection
 
+from rows import Row, row
+
+from antiphon.settings.tools import PythonSettings
 from antiphon.tools.browser.html import html_to_text
 from antiphon.tools.browser.page import make_page
 from antiphon.tools.browser.session import BrowserSession
 from antiphon.tools.browser.tool import Browser
 from antiphon.tools.guard import Guard, GuardPolicy
+from antiphon.tools.python.chosen import interpreter
+from antiphon.tools.python.tool import PythonTool
 
 MEGABYTE = 1_000_000
 PROSE = (
@@ -130,13 +135,20 @@ def browser_rows(*, quick: bool) -> list[Row]:
     return rows
 
 
+async def called(tool: PythonTool, code: str) -> float:
+    begun = time.perf_counter()
+    out = await tool.call(code, emit=lambda text: None)
+    assert not out.failed, out.text
+    return time.perf_counter() - begun
+
+
 async def python_rows(*, quick: bool) -> list[Row]:
     """A call of the python tool whose interpreter runs."""
-    found = await tools_of(PythonSettings())
-    if isinstance(found, str):
-        return [row("python tool, warm, p50", "under 20 ms", "not here", found)]
-    tool = found
+    tool = PythonTool(interpreter(PythonSettings()))
     try:
+        reason = await tool.check()
+        if reason is not None:
+            return [row("python tool, warm, p50", "under 20 ms", "not here", reason)]
         first = await called(tool, "x = 1")
         walls = [await called(tool, "x += 1\nx") * 1000 for _ in range(10 if quick else 200)]
     finally:
@@ -153,3 +165,15 @@ async def python_rows(*, quick: bool) -> list[Row]:
             ok=median < 20,
         )
     ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="small and inexact")
+    quick = parser.parse_args().quick
+    asyncio.run(python_rows(quick=quick))
+    browser_rows(quick=quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ GATEWAY = BENCHMARKS / "gateway.py"
 SEAL = BENCHMARKS / "seal.py"
 RESPONSES = BENCHMARKS / "responses.py"
 TOOLS = BENCHMARKS / "tools.py"
+AGENT = BENCHMARKS / "agent.py"
 
 
 def run(*arguments: str, script: Path = CODEC) -> subprocess.CompletedProcess[str]:
@@ -58,6 +59,7 @@ def test_a_pattern_without_rows_is_a_usage_error() -> None:
         (CODEC, ("--only", "import antiphon")),
         pytest.param(GATEWAY, ("--quick",), marks=pytest.mark.slow),
         pytest.param(SEAL, ("--quick",), marks=pytest.mark.slow),
+        pytest.param(AGENT, ("--quick",), marks=pytest.mark.slow),
         pytest.param(RESPONSES, ("--only", "read"), marks=pytest.mark.slow),
     ],
     ids=lambda value: value.stem if isinstance(value, Path) else "",
@@ -104,5 +106,21 @@ def test_pages_are_opened_and_read() -> None:
     pytest.importorskip("lxml")
     done = run("--quick", script=TOOLS)
     assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if '"row": "browser.open' in line]
+    rows = [line for line in done.stdout.splitlines() if "browser.open, " in line]
     assert len(rows) == 3, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc and a pseudo-terminal")
+def test_the_agents_rows_are_measured_in_a_real_terminal() -> None:
+    for package in ("textual", "lxml"):
+        pytest.importorskip(package)
+    done = run("--quick", script=AGENT)
+    assert done.returncode == 0, done.stderr
+    for named in (
+        "from Enter to the first byte",
+        "a key on the screen",
+        "run --help",
+        "python tool",
+    ):
+        assert named in done.stdout

@@ -27,7 +27,7 @@ from antiphon.cli.chat.talk import Talk
 from antiphon.engines.protocol import CompletionRequest
 
 SCREENS = Path(__file__).with_name("screens")
-WAIT = 15.0
+WAIT = 60.0
 """Seconds after which something will not come any more."""
 
 

@@ -48,8 +48,8 @@ def test_hostile_text_is_text(where: str) -> None:
             assert not UNSAFE.search(row), row
         assert "[bold]no markup[/bold]" in chat.folded
         for block in chat.app.transcript.blocks:
-            for row in range(len(block)):
-                for _, style, control in block.strip(row):
+            for number in range(len(block)):
+                for _, style, control in block.strip(number):
                     assert not control
                     assert style is None or not (style.link or style.meta)
 

@@ -17,7 +17,7 @@ from tests.e2e.serving import command
 
 __all__ = ["Pane", "pane"]
 
-WAIT = 15.0
+WAIT = 120.0
 """Seconds after which something will not come any more."""
 _PAUSE = 0.05
 _ENDED = "antiphon ended with"
