@@ -10,6 +10,7 @@ lines, count the tokens of the window. The tokenizer is loaded before.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import multiprocessing
 import statistics
