@@ -386,15 +386,20 @@ def test_a_cancelled_search_stops_its_thread(root):
     for number in range(200):
         (root / f"{number}.txt").write_text("line\n" * 1000)
     search = next(tool for tool in workspace_tools(root) if tool.name == "search")
-    started = threading.Event()
+    started, cancelled = threading.Event(), threading.Event()
+
+    def emit(text: str) -> None:  # In the search's thread: it is still at it when the call ends.
+        started.set()
+        cancelled.wait(30)
 
     async def main() -> None:
         arguments = {"pattern": "line$", "path": "."}
-        task = asyncio.create_task(search.call(arguments, emit=lambda text: started.set()))
+        task = asyncio.create_task(search.call(arguments, emit=emit))
         await asyncio.to_thread(started.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        cancelled.set()
 
     asyncio.run(main())  # which waits for the thread
 
