@@ -163,7 +163,7 @@ def test_a_pinned_key_is_believed_and_nothing_remembered(gateway: Gateway, known
 
 
 def test_another_key_than_the_pinned_one_is_refused(gateway: Gateway, known: Path) -> None:
-    with pytest.raises(EngineError, match="is the key that is trusted|pinned"):
+    with pytest.raises(EngineError, match=r"is the key that is trusted|pinned"):
         conversed(url_of(gateway), nothing, pins=("0" * 64,), known=known)
 
 
@@ -246,7 +246,7 @@ def test_a_gateway_that_is_gone_is_told_of_and_the_chat_goes_on(
 def test_a_server_without_a_seal_is_refused(known: Path) -> None:
     with (
         Gateway(StepEngine(final("x"))) as plain,
-        pytest.raises(EngineError, match="sealed|keys"),
+        pytest.raises(EngineError, match=r"sealed|keys"),
     ):
         conversed(url_of(plain), nothing, known=known)
     with pytest.raises(EngineError, match="no answer from"):
