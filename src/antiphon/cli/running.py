@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from antiphon.agent.sessions.files import keep_file
 from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
 from antiphon.agent.sessions.log import SessionLog
 from antiphon.agent.tiny import NOTE, TinyWeather
-from antiphon.agent.toolbox import make_tools, usual_tools
+from antiphon.agent.toolbox import Made, make_tools, usual_tools
 from antiphon.cli.agent_options import Given
 from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
@@ -110,9 +110,15 @@ async def assemble(
     settings = given.settings
     folder = given.workspace or Path.cwd().resolve()
     saved, log = open_session(given, folder, stack)
-    found = await stack.enter_async_context(models or _models(given, view))
-    model = await found.pick(given.model)
-    tools = await every_tool(given, folder, model, view, stack, saved)
+    # Sandboxes take as long to be tried as a model to be found: side by side.
+    making = asyncio.ensure_future(_make(given, folder, saved))
+    try:
+        found = await stack.enter_async_context(models or _models(given, view))
+        model = await found.pick(given.model)
+    except BaseException:
+        await _unmake(making)
+        raise
+    tools = await every_tool(given, folder, model, view, stack, saved, making=making)
     date = None
     if settings.prompt.date:
         today = dt.datetime.now(dt.UTC).date().isoformat()
@@ -148,19 +154,33 @@ async def every_tool(
     view: Notes,
     stack: AsyncExitStack,
     saved: Saved | None = None,
+    before: Sequence[Tool] = (),
+    making: asyncio.Future[Made] | None = None,
 ) -> Sequence[Tool]:
-    """The tools that are wanted, those of MCP servers too, until ``stack`` is closed. Raises
-    CommandLineError, SettingsError.
+    """The tools that are wanted, those of MCP servers too, until ``stack`` is closed. Servers
+    whose tools are among those of ``before`` are not started again; ``making`` are the others,
+    if somebody began to make them. Raises CommandLineError, SettingsError.
     """
-    tools = await _tools(given, folder, model, view, saved)
+    making = making or asyncio.ensure_future(_make(given, folder, saved))
+    tools: Sequence[Tool]
+    missing: Mapping[str, str] = {}
+    if model.tiny:
+        await _unmake(making)
+        tools = _tiny_tools(given, model, view)
+    else:
+        tools, missing = await making
     for tool in tools:
         stack.push_async_callback(tool.aclose)
+    for name, reason in missing.items():
+        if given.tools is not None and name in given.tools:
+            raise CommandLineError(f"--tools: {name} cannot be offered here: {reason}")
+        view.note(f"without the tool {name}: {reason}")
     if (
         given.settings.mcp.config is not None
         and "none" not in (given.tools or ())
         and not model.tiny
     ):
-        tools = [*tools, *await _mcp_tools(given, tools, stack, view)]
+        tools = [*tools, *await _mcp_tools(given, tools, before, stack, view)]
     return tools
 
 
@@ -242,12 +262,20 @@ def _models(given: Given, view: Notes) -> AbstractAsyncContextManager[Models]:
 
 
 async def _mcp_tools(
-    given: Given, others: Sequence[Tool], stack: AsyncExitStack, view: Notes
+    given: Given,
+    others: Sequence[Tool],
+    before: Sequence[Tool],
+    stack: AsyncExitStack,
+    view: Notes,
 ) -> Sequence[Tool]:
     """The tools of MCP servers. Raises SettingsError; a server that fails is told of."""
     from antiphon.tools.guard.chosen import guard
     from antiphon.tools.mcp.servers import McpServers, find_config
+    from antiphon.tools.mcp.tool import McpTool
 
+    kept = [tool for tool in before if isinstance(tool, McpTool)]
+    if kept and not {tool.name for tool in kept} & {tool.name for tool in others}:
+        return kept
     settings = given.settings.mcp
     servers = await stack.enter_async_context(
         McpServers(find_config(settings), settings, guard=guard(given.settings.guard))
@@ -260,25 +288,30 @@ async def _mcp_tools(
     return tools
 
 
-async def _tools(
-    given: Given, place: Path, model: AgentModel, view: Notes, saved: Saved | None
-) -> Sequence[Tool]:
-    """The tools that are wanted, if the model can call them. Raises CommandLineError."""
+async def _make(given: Given, place: Path, saved: Saved | None) -> Made:
+    """The tools that are wanted. Raises CommandLineError."""
     wanted = given.tools
-    if not model.tiny:
-        if wanted is None:
-            named = given.workspace is not None
-            wanted = usual_tools(workspace=named, settings=given.settings)
-        shown = () if saved is None else saved.shown
-        try:
-            made = await make_tools(wanted, place, given.settings, shown=shown)
-        except SettingsError as error:
-            raise CommandLineError(str(error)) from error
-        for name, reason in made.missing.items():
-            if given.tools is not None and name in given.tools:
-                raise CommandLineError(f"--tools: {name} cannot be offered here: {reason}")
-            view.note(f"without the tool {name}: {reason}")
-        return made.tools
+    if wanted is None:
+        wanted = usual_tools(workspace=given.workspace is not None, settings=given.settings)
+    shown = () if saved is None else saved.shown
+    try:
+        return await make_tools(wanted, place, given.settings, shown=shown)
+    except SettingsError as error:
+        raise CommandLineError(str(error)) from error
+
+
+async def _unmake(making: asyncio.Future[Made]) -> None:
+    """They are not needed."""
+    making.cancel()
+    await asyncio.wait({making})
+    if not making.cancelled() and making.exception() is None:
+        for tool in making.result().tools:
+            await tool.aclose()
+
+
+def _tiny_tools(given: Given, model: AgentModel, view: Notes) -> Sequence[Tool]:
+    """What the tiny model can call. Raises CommandLineError."""
+    wanted = given.tools
     weather = TinyWeather()
     if wanted is not None and set(wanted) - {weather.name, "all", "none"}:
         raise CommandLineError(f"--tools: {model.name} can call {weather.name} only")

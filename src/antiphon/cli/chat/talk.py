@@ -30,6 +30,7 @@ from antiphon.tools.protocol import Tool, ToolFile
 
 if TYPE_CHECKING:
     from antiphon.agent.model import AgentModel
+    from antiphon.tools.browser.session import BrowserSession
 
 __all__ = ["SealGiven", "Talk", "ToolLine", "open_talk"]
 
@@ -81,6 +82,8 @@ class Talk:
         self._notes = notes
         self._folder: SessionFolder = folder_of(given.settings.agent)
         self._keeps = given.save
+        self._pages: BrowserSession | None = None
+        """What the browser showed, while it is not offered."""
         self._stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S")
 
     @property
@@ -137,12 +140,18 @@ class Talk:
         """Offer these tools from now on. Raises CommandLineError, SettingsError."""
         given = self._given._replace(tools=tuple(names))
         own = AsyncExitStack()
+        before = self.agent.dialogue.tools
+        self._pages = _pages(before) or self._pages
         try:
-            tools = await every_tool(given, self._place, self.model, self._notes, own)
+            tools = await every_tool(
+                given, self._place, self.model, self._notes, own, self.saved, before
+            )
         except BaseException:
             await own.aclose()
             raise
         self._stack.push_async_callback(own.aclose)
+        if self._pages is not None:
+            _pages(tools, self._pages)
         self.agent.dialogue.tools = tools
         await self.agent.dialogue.prepare()
 
@@ -282,6 +291,20 @@ def history_file() -> Path:
 def model_note(model: AgentModel) -> str | None:
     """What has to be said of a model."""
     return f"{model.name}: {NOTE}" if model.tiny else None
+
+
+def _pages(tools: Sequence[Tool], instead: BrowserSession | None = None) -> BrowserSession | None:
+    """What the browser among these showed; ``instead``: what it is to go on with."""
+    found = None
+    if any(tool.name.startswith("browser.") for tool in tools):
+        from antiphon.tools.browser.tool import BrowserTool
+
+        for tool in tools:
+            if isinstance(tool, BrowserTool):
+                if instead is not None:
+                    tool.browser.session = instead
+                found = tool.browser.session
+    return found
 
 
 def _first_line(tool: Tool) -> str:
