@@ -234,13 +234,13 @@ def test_a_gateway_that_is_gone_is_told_of_and_the_chat_goes_on(
 ) -> None:
     async def scenario(chat: Chat) -> None:
         await ask(chat)
-        await asyncio.to_thread(gateway.__exit__)
+        await asyncio.to_thread(running.__exit__)
         await chat.ask("And now?")
         await chat.until("no answer from")
 
-    gateway = sealed_gateway(tmp_path, StepEngine(final("Forty-two.")))
-    gateway.__enter__()
-    conversed(url_of(gateway), scenario, known=known)
+    running = sealed_gateway(tmp_path, StepEngine(final("Forty-two.")))
+    running.__enter__()
+    conversed(url_of(running), scenario, known=known)
 
 
 def test_a_server_without_a_seal_is_refused(known: Path) -> None:

@@ -18,6 +18,7 @@ from tests.turn.turning import scripted
 
 from antiphon.agent.connect import Models
 from antiphon.agent.model import AgentModel
+from antiphon.agent.toolbox import Made
 from antiphon.cli.chat.app import ChatApp
 from antiphon.cli.chat.history import History
 from antiphon.cli.chat.talk import Talk
@@ -66,7 +67,7 @@ def conversed(scenario: Callable[[Chat], Awaitable[None]], *scripts: str, **opti
         model = model_of(scripted(*scripts))
         read = given(**options)
         async with AsyncExitStack() as stack:
-            agent, saved, found = await assemble(read, Told(), stack, One(model))  # type: ignore[arg-type]
+            agent, saved, found = await assemble(read, Told(), stack, One(model))
             talk = Talk(agent, found, read, stack, Told(), saved)
             app = ChatApp(talk, History(None), clock=lambda: 0.0)
             async with app.run_test(size=(100, 40)) as pilot:
@@ -175,15 +176,14 @@ def test_tools_that_were_begun_are_let_go_where_no_model_is_found() -> None:
 
         from antiphon.cli import running
 
-        async def made(*_: object, **__: object) -> running.Made:
-            tool = Noted(closed)
-            return running.Made((tool,), {})
+        async def made(*_: object, **__: object) -> Made:
+            return Made((Noted(closed),), {})  # type: ignore[arg-type]
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(running, "make_tools", made)
             async with AsyncExitStack() as stack:
                 with pytest.raises(RuntimeError, match="no model"):
-                    await assemble(given(), Told(), stack, NoModel(model_of(scripted())))  # type: ignore[arg-type]
+                    await assemble(given(), Told(), stack, NoModel(model_of(scripted())))
 
     asyncio.run(play())
     assert closed == ["weather"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import locale
 import os
 import sys
@@ -92,6 +93,9 @@ async def _converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> str
         )
         told.note = app.note  # type: ignore[method-assign]  # from now on in the chat
         told.progress = app.progress  # type: ignore[method-assign]
+        # What is there now stays: looking through it again and again would hold up keys.
+        gc.collect()
+        gc.freeze()
         await app.run_async(mouse=mouse)
         if app.fault is not None:
             raise app.fault
