@@ -16,6 +16,8 @@ from tests.turn.turning import LimitedEngine
 
 pytest.importorskip("textual")
 
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from antiphon.agent.agent import Agent
@@ -29,6 +31,9 @@ from antiphon.engines.protocol import CompletionRequest
 SCREENS = Path(__file__).with_name("screens")
 WAIT = 60.0
 """Seconds after which something will not come any more."""
+
+HOPS = 4
+"""Queues that a key goes through: the app's, the prompt's, and back up to the app."""
 
 
 class Held(LimitedEngine):
@@ -117,25 +122,35 @@ class Chat:
         """Wait for a text on the screen, or for something to be true."""
         end = time.monotonic() + WAIT
         while True:
-            await self.pilot.pause()
+            await self.pilot.pause(0)
             found = condition in self.plain if isinstance(condition, str) else condition()
             if found:
                 return
             assert time.monotonic() < end, f"{condition} never came\n{self.screen}"
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.002)
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        """Press keys, one when the other has been dealt with. Textual's own way waits for each
+        until the process has been idle for a while.
+        """
+        for key in keys:
+            name = _character_to_key(key) if len(key) == 1 else key
+            character = " " if key == "space" else key if len(key) == 1 else None
+            driver = self.app._driver
+            assert driver is not None
+            driver.send_message(events.Key(name, character))
+            for _ in range(HOPS):
+                if self.app.is_running:
+                    await self.pilot.pause(0)
 
     async def type(self, text: str) -> None:
         """Key by key."""
-        names = {" ": "space", "/": "slash", "\n": "ctrl+j", "?": "question_mark"}
-        await self.pilot.press(*[names.get(c, c) for c in text])
+        await self.press(*["ctrl+j" if c == "\n" else c for c in text])
 
     async def send(self, text: str) -> None:
         """Write it and send it."""
         self.app.prompt.put(text)
-        await self.pilot.press("enter")
+        await self.press("enter")
 
     async def ask(self, text: str) -> None:
         """Send it, and wait for the end of the turn."""

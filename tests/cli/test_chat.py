@@ -316,7 +316,13 @@ def test_raw_shows_the_harmony_of_this_turn() -> None:
     chatted(scenario, RAIN, THOUGHT + RAIN)
 
 
-@pytest.mark.parametrize("name", ["a.md", "a.html", "a.json", "a.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.md",
+        *[pytest.param(name, marks=pytest.mark.slow) for name in ("a.html", "a.json", "a.txt")],
+    ],
+)
 def test_save_writes_the_session_into_a_file(name: str) -> None:
     async def scenario(chat: Chat) -> None:
         await chat.ask("How is it?")
@@ -580,7 +586,14 @@ def test_control_characters_in_a_paste_do_nothing() -> None:
 # The screen.
 
 
-@pytest.mark.parametrize("size", [(80, 24), (40, 12), (120, 40)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (40, 12),
+        pytest.param((80, 24), marks=pytest.mark.slow),
+        pytest.param((120, 40), marks=pytest.mark.slow),
+    ],
+)
 def test_it_is_laid_out_anew_when_the_window_changes(size: tuple[int, int]) -> None:
     async def scenario(chat: Chat) -> None:
         await chat.ask("How is it?")

@@ -86,6 +86,7 @@ def test_a_hostile_model_engine_and_question_are_text() -> None:
     chatted(scenario, agent=agent)
 
 
+@pytest.mark.slow
 def test_no_trace_of_the_catalogue_shows_a_tag() -> None:
     """All in one chat, as they would come to somebody who goes on after each."""
     rows = [row for row in ROWS if "<|" not in row.says]
@@ -238,3 +239,75 @@ def test_no_markdown_takes_longer_for_being_hostile(piece: str) -> None:
 
     cost(2_000)
     assert cost(100_000) < 60 * max(cost(10_000), 0.02)
+
+
+# Drawing.
+
+
+def test_only_rows_that_differ_are_drawn_again() -> None:
+    from textual.geometry import Region
+
+    async def scenario(chat: Chat) -> None:
+        transcript = chat.app.transcript
+        drawn: list[Region] = []
+        refresh = transcript.refresh
+
+        def noted(*regions: Region, **how: bool):
+            drawn.extend(regions)
+            return refresh(*regions, **how)
+
+        transcript.refresh = noted  # type: ignore[method-assign]
+        transcript.bring_up()
+        assert drawn == []
+        chat.app.note("a note")
+        assert [(region.y, region.height) for region in drawn] == [(1, 1)]
+        await chat.until("a note")
+        del transcript.refresh  # type: ignore[attr-defined]
+
+    chatted(scenario)
+
+
+def test_the_scrollbar_moves_as_the_transcript_grows() -> None:
+    async def scenario(chat: Chat) -> None:
+        transcript = chat.app.transcript
+        for number in range(60):
+            chat.app.note(f"note {number}")
+            if number % 20 == 19:
+                await chat.until(f"note {number}")
+        assert transcript.virtual_size.height == 61
+        assert transcript.max_scroll_y == transcript.scroll_offset.y == 61 - transcript.size.height
+        assert transcript.vertical_scrollbar.window_virtual_size == 61
+        await chat.press("ctrl+home")
+        await chat.until("note 0")
+        assert "note 59" not in chat.plain
+
+    chatted(scenario)
+
+
+def test_frames_are_fewer_while_somebody_types() -> None:
+    now = 100.0
+    frames = 0
+
+    async def scenario(chat: Chat) -> None:
+        nonlocal now
+        app = chat.app
+
+        def counted() -> None:
+            nonlocal frames
+            frames += 1
+
+        app._frame = counted  # type: ignore[method-assign]
+        for _ in range(10):
+            app._look()
+        assert frames == 10
+        await chat.type("a")
+        for _ in range(10):
+            app._look()
+        assert frames == 15
+        now += 1
+        for _ in range(10):
+            app._look()
+        assert frames == 25
+        del app._frame  # type: ignore[attr-defined]
+
+    chatted(scenario, clock=lambda: now)

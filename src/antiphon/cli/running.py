@@ -39,6 +39,7 @@ __all__ = [
     "NEEDED",
     "Assembled",
     "FileKeeper",
+    "api_key",
     "assemble",
     "call_id",
     "every_tool",
@@ -50,6 +51,7 @@ __all__ = [
 
 NEEDED: Final = ("aiohttp", "jsonschema_rs")
 """What every agent imports."""
+KEY_VARIABLE: Final = "ANTIPHON_API_KEY"
 
 
 def work(given: Given) -> int:
@@ -186,6 +188,14 @@ def call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
+def api_key() -> str | None:
+    """The endpoint's key. Raises CommandLineError for what can be none."""
+    key = os.environ.get(KEY_VARIABLE)
+    if key and not (key.isascii() and key.isprintable()):
+        raise CommandLineError(f"{KEY_VARIABLE} holds characters no key can have")
+    return key
+
+
 def _effort(effort: str) -> str:
     """gpt-oss knows three."""
     return effort if effort in ("low", "medium", "high") else "low"
@@ -227,8 +237,7 @@ def open_session(
 def _models(given: Given, view: Notes) -> AbstractAsyncContextManager[Models]:
     settings = given.settings
     if given.api is not None:
-        key = os.environ.get("ANTIPHON_API_KEY")
-        return open_endpoint(settings, given.api, new_id=call_id, api_key=key)
+        return open_endpoint(settings, given.api, new_id=call_id, api_key=api_key())
     return open_engines(settings, new_id=call_id, progress=view.progress)
 
 

@@ -35,6 +35,8 @@ TERMINAL_SECONDS: Final = 1.0
 """How often it is looked whether the terminal is still there."""
 FRAME: Final = 1 / 30
 """Seconds between looks at what the model has said."""
+TYPING: Final = 0.2
+"""Seconds after a key within which every second look is left out: keys are seen first."""
 _ASK: Final = "Ask something, or /help"
 _WHY: Final = "Why not? Enter refuses the call with these words"
 
@@ -96,6 +98,7 @@ class ChatApp(App[None], inherit_bindings=False):
         """What was in the prompt when a reason was asked for."""
         self._typed = 0
         self._last_typed = 0.0
+        self._looks = 0
         self._last_status = ""
         self._answer = ""
         talk.agent.ask = self._ask
@@ -111,7 +114,7 @@ class ChatApp(App[None], inherit_bindings=False):
     def on_mount(self) -> None:
         self.prompt.placeholder = _ASK
         self.prompt.focus()
-        self._timer = self.set_interval(FRAME, self._frame, pause=True)
+        self._timer = self.set_interval(FRAME, self._look, pause=True)
         model = self.talk.model
         self._feed.note(f"{model.name}, {model.engine}. /help lists keys and commands.", "text")
         for note in self._notes:
@@ -252,6 +255,11 @@ class ChatApp(App[None], inherit_bindings=False):
         fault = None if turn.cancelled() else turn.exception()
         if isinstance(fault, Exception):
             self._handle_exception(fault)
+
+    def _look(self) -> None:
+        self._looks += 1
+        if self._looks % 2 or self._clock() - self._last_typed >= TYPING:
+            self._frame()
 
     def _frame(self) -> None:
         if self._events:

@@ -19,6 +19,11 @@ __all__ = ["converse"]
 COLOURLESS: Final = ("vt1", "vt2", "vt3", "vt4", "vt5", "ansi-m")
 """How the names of terminals without colours begin."""
 
+FRAMES: Final = "TEXTUAL_FPS"
+"""How Textual is told how often it may draw in a second; it draws only what changed."""
+SWITCH: Final = 0.001
+"""Seconds for which a thread of Python works while others wait."""
+
 
 class _Told:
     """What is told while the chat is opened: on stderr, and then in the chat."""
@@ -42,12 +47,29 @@ class _Told:
 def converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> None:
     """Open everything, chat, and say how to go on. Raises what the command line reports."""
     need(NEEDED, "agent")
-    need(("textual",), "tui")
+    _favour_keys()
     if seal is not None:
         need(("httpx2", "pyhpke"), "seal")
     kept = asyncio.run(_converse(given, seal, mouse=mouse))
     if kept is not None:
         sys.stderr.write(f"go on with: antiphon chat --resume {kept}\n")
+
+
+def _favour_keys() -> None:
+    """A key is to be on the screen at once, whatever the model writes meanwhile. Raises
+    MissingExtraError.
+    """
+    # Textual reads and writes the terminal in threads of their own: they wait this long for their
+    # turn while a frame is drawn.
+    sys.setswitchinterval(SWITCH)
+    mine = FRAMES not in os.environ
+    if mine:
+        os.environ[FRAMES] = "120"
+    try:
+        need(("textual", "textual.constants"), "tui")
+    finally:
+        if mine:
+            del os.environ[FRAMES]
 
 
 async def _converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> str | None:

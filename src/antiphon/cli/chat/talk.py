@@ -23,7 +23,7 @@ from antiphon.api.turn import TurnUsage
 from antiphon.cli.agent_options import Given
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run_view import Notes
-from antiphon.cli.running import assemble, call_id, every_tool, folder_of
+from antiphon.cli.running import api_key, assemble, call_id, every_tool, folder_of
 from antiphon.model.message import Message, Role
 from antiphon.settings.paths import state_directory
 from antiphon.tools.protocol import Tool, ToolFile
@@ -269,7 +269,7 @@ def _sealed(
         new_id=call_id,
         pins=seal.pins,
         known=seal.known,
-        api_key=os.environ.get("ANTIPHON_API_KEY"),
+        api_key=api_key(),
         first_use=first_use,
     )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from rich.style import Style
 from textual import events
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from antiphon.cli.chat.blocks import Block
 
@@ -37,6 +39,12 @@ class Transcript(ScrollView, can_focus=False):
         """The first block whose rows may not be where they were."""
         self._follow = True
         self._moving = False
+        self._seen: list[Strip | None] = []
+        """The rows on the screen when `bring_up` was called last."""
+        self._dressed: dict[int, tuple[Strip, Strip]] = {}
+        """Rows that were drawn last: id of a block's strip → the strip, and how it was drawn."""
+        self._dress: tuple[Style, int] | None = None
+        """The style and the width that those were drawn with."""
 
     def add(self, block: Block) -> None:
         """Put a block at the end. It is seen when `update` is called."""
@@ -62,13 +70,10 @@ class Transcript(ScrollView, can_focus=False):
             at -= 1
         del starts[at:]
         rows = 0 if at == 0 else starts[-1] + len(blocks[at - 1])
-        stale = None
         for number in range(at, len(blocks)):
             block = blocks[number]
             if not block.fresh or block.width != width:
                 block.layout(width)
-                if stale is None:
-                    stale = number
             if rows:
                 rows += block.gap
             starts.append(rows)
@@ -76,10 +81,37 @@ class Transcript(ScrollView, can_focus=False):
         # What is still being written is looked at again.
         self._changed = max(0, len(blocks) - 64)
         self._rows = rows
-        self.virtual_size = Size(width, rows)
+        self._grow(Size(width, rows))
         if self._follow:
             self.to_end()
-        self.refresh()
+        self._refresh_what_differs(width)
+
+    def _grow(self, size: Size) -> None:
+        """A layout of the whole screen is needed where the scrollbar comes or goes, no more."""
+        before = self.virtual_size
+        scrolls = size.height > self.container_size.height
+        if (
+            scrolls
+            and self.show_vertical_scrollbar
+            and size.width == before.width
+            and size.height >= before.height
+        ):
+            self.set_reactive(Widget.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+        else:
+            self.virtual_size = size
+
+    def _refresh_what_differs(self, width: int) -> None:
+        """Most frames change the last row only."""
+        top = self.scroll_offset.y
+        seen = [self._strip(top + y) for y in range(self.scrollable_content_region.height)]
+        before, self._seen = self._seen, seen
+        if len(before) != len(seen):
+            self.refresh()
+            return
+        differ = [y for y, strip in enumerate(seen) if strip != before[y]]
+        if differ:
+            self.refresh(Region(0, differ[0], width, differ[-1] + 1 - differ[0]))
 
     def to_end(self) -> None:
         """Go to the end, and stay there."""
@@ -129,14 +161,40 @@ class Transcript(ScrollView, can_focus=False):
         if self.toggle_at(event.y):
             event.stop()
 
-    def render_line(self, y: int) -> Strip:
-        width = self.scrollable_content_region.width
-        line = y + self.scroll_offset.y
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Rows have no borders and no padding: Textual's own way takes three times as long, and
+        all rows move when one is written.
+        """
+        style, width = self.rich_style, self.outer_size.width
+        before = self._dressed if self._dress == (style, width) else {}
+        self._dress, self._dressed = (style, width), {}
+        background = self.background_colors[1]
+        filters = self.get_line_filters()
+        top = self.scroll_offset.y
+        strips = []
+        for y in crop.line_range:
+            strip = self._strip(top + y)
+            if strip is None:
+                drawn = Strip.blank(width, style)
+            else:
+                found = before.get(id(strip))
+                drawn = strip if found is None else found[1]
+                if found is None:
+                    drawn = strip.apply_style(style).adjust_cell_length(width, style)
+                self._dressed[id(strip)] = (strip, drawn)
+            for line_filter in filters:
+                drawn = drawn.apply_filter(line_filter, background)
+            strips.append(
+                drawn if crop.column_span == (0, width) else drawn.crop(*crop.column_span)
+            )
+        return strips
+
+    def _strip(self, line: int) -> Strip | None:
+        """A row of the whole transcript."""
         at = bisect_right(self._starts, line) - 1
         if at >= 0:
             block = self.blocks[at]
             row = line - self._starts[at]
             if row < len(block):
-                strip = block.strip(row).apply_style(self.rich_style)
-                return strip.adjust_cell_length(width, self.rich_style)
-        return Strip.blank(width, self.rich_style)
+                return block.strip(row)
+        return None
