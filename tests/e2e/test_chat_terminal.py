@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.e2e.serving import command
 from tests.e2e.tmux import COLOUR, Pane, pane, plain_environment
 
 pytest.importorskip("textual")
@@ -105,12 +110,36 @@ def test_without_colour_there_is_none(tmp_path: Path, more: dict[str, str]) -> N
 
 @pytest.mark.slow
 def test_the_terminal_is_put_in_order_when_a_signal_ends_it(tmp_path: Path) -> None:
-    import os
-    import signal
-
     with pane(tmp_path, "chat", "--engine", "scripted", env=plain_environment(tmp_path)) as chat:
         chat.until("/help lists")
         os.kill(chat.pid, signal.SIGTERM)
         chat.ended()
         assert chat.about("#{alternate_on}") == "0"
         assert "Traceback" not in chat.screen
+
+
+@pytest.mark.slow
+def test_it_ends_with_its_terminal_also_without_a_signal(tmp_path: Path) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    # Not its controlling terminal: then nobody sends SIGHUP.
+    chat = subprocess.Popen(
+        [*command(), "chat", "--engine", "scripted"],
+        env=plain_environment(tmp_path, TERM="xterm-256color"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while b"lists keys" not in shown:
+            assert select.select([master], [], [], 60)[0], shown
+            shown += os.read(master, 65536)
+        os.close(master)
+        assert chat.wait(60) is not None
+    finally:
+        chat.kill()
+        chat.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,8 @@ from antiphon.errors import AntiphonError
 
 __all__ = ["ChatApp"]
 
+TERMINAL_SECONDS: Final = 1.0
+"""How often it is looked whether the terminal is still there."""
 FRAME: Final = 1 / 30
 """Seconds between looks at what the model has said."""
 TYPING: Final = 0.2
@@ -129,6 +132,13 @@ class ChatApp(App[None], inherit_bindings=False):
         for name in ("SIGTERM", "SIGHUP"):
             with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(getattr(signal, name), self.leave)
+        if not self.is_headless:
+            self.set_interval(TERMINAL_SECONDS, self._leave_without_terminal)
+
+    def _leave_without_terminal(self) -> None:
+        """A terminal may go without SIGHUP, and what reads from it would read its end for ever."""
+        if not os.isatty(0):
+            self.leave()
 
     def _add(self, block: Block) -> None:
         self.transcript.add(block)
