@@ -262,7 +262,7 @@ def test_only_rows_that_differ_are_drawn_again() -> None:
         chat.app.note("a note")
         assert [(region.y, region.height) for region in drawn] == [(1, 1)]
         await chat.until("a note")
-        del transcript.refresh  # type: ignore[attr-defined]
+        del transcript.refresh
 
     chatted(scenario)
 
@@ -308,6 +308,6 @@ def test_frames_are_fewer_while_somebody_types() -> None:
         for _ in range(10):
             app._look()
         assert frames == 25
-        del app._frame  # type: ignore[attr-defined]
+        del app._frame
 
     chatted(scenario, clock=lambda: now)
