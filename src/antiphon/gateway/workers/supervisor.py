@@ -15,6 +15,7 @@ import socket
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,21 +97,23 @@ class Supervisor:
         }
         for number, handler in handled.items():
             loop.add_signal_handler(number, handler)
+        failed: BaseException | None = None
         try:
             note_process(self._folder, "supervisor")
             async with asyncio.TaskGroup() as group:
                 for worker in self._workers:
                     group.create_task(self._keep(worker), name=f"worker {worker.number}")
         except* WorkerError as errors:
-            first = errors.exceptions[0]
-            assert isinstance(first, WorkerError)
-            raise first from None
+            # Raised in here, it would come out in a group of its own.
+            failed = errors.exceptions[0]
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
             self._kill()
             await self._host.aclose()
             shutil.rmtree(self._folder, ignore_errors=True)
+        if failed is not None:
+            raise failed
 
     # The life of one worker after another
 
@@ -154,11 +157,13 @@ class Supervisor:
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=m.MAX_LINE)
             worker.writer = writer
             self._say_first(worker)
-            await self._converse(worker, reader)
+            with suppress(ConnectionError):  # It has gone; its exit status says how.
+                await self._converse(worker, reader)
             return await process.wait()
         finally:
             if process.returncode is None:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    process.kill()
                 await process.wait()
             worker.process = None
             await worker.let_go()
