@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -92,12 +92,7 @@ def agent_options() -> Callable[[Decorated], Decorated]:
         ),
     )
 
-    def all_of(command: Decorated) -> Decorated:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return all_of
+    return _together(options)
 
 
 def session_options() -> Callable[[Decorated], Decorated]:
@@ -115,12 +110,7 @@ def session_options() -> Callable[[Decorated], Decorated]:
         ),
     )
 
-    def all_of(command: Decorated) -> Decorated:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return all_of
+    return _together(options)
 
 
 def given_of(
@@ -215,3 +205,16 @@ def decoded(data: bytes, name: str) -> str:
         return data.decode("utf-8-sig").removesuffix("\n")
     except UnicodeDecodeError as error:
         raise CommandLineError(f"{name}: not UTF-8 at byte {error.start}") from error
+
+
+def _together(
+    options: Sequence[Callable[[Decorated], Decorated]],
+) -> Callable[[Decorated], Decorated]:
+    """One decorator for all of them, in this order in ``--help``."""
+
+    def all_of(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return all_of

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -63,26 +62,13 @@ EXIT_CODES: Final[dict[EndReason, int]] = {
 @click.pass_context
 def run(
     ctx: click.Context,
+    /,
     question: tuple[str, ...],
-    engine: str | None,
-    model: str | None,
-    api: str | None,
-    effort: str | None,
-    system: str | None,
-    tools: str | None,
-    workspace: Path | None,
-    mcp: Path | None,
-    yes: bool,
     max_turns: int | None,
     timeout: float | None,
-    save: bool,
-    latest: bool,
-    resume: str | None,
-    files: Path | None,
     as_json: bool,
     quiet: bool,
-    config: Path | None,
-    assignments: tuple[str, ...],
+    **shared: Any,
 ) -> None:
     """Ask once, let the model use its tools, print the answer.
 
@@ -103,29 +89,14 @@ def run(
         flags["agent.turns"] = str(max_turns)
     if timeout is not None:
         flags["agent.seconds"] = str(timeout)
-    given = given_of(
-        engine=engine,
-        model=model,
-        api=api,
-        effort=effort,
-        system=system,
-        tools=tools,
-        workspace=workspace,
-        mcp=mcp,
-        yes=yes,
-        save=save,
-        latest=latest,
-        resume=resume,
-        files=files,
-        config=config,
-        assignments=assignments,
-        flags=flags,
-    )
-    if tools == "help":
+    given = given_of(**shared, flags=flags)
+    if shared["tools"] == "help":
         show_tools(given)
         return
     given = given._replace(
-        text=_question(question, needed=not (latest or resume)), as_json=as_json, quiet=quiet
+        text=_question(question, needed=not (given.latest or given.resume)),
+        as_json=as_json,
+        quiet=quiet,
     )
     from antiphon.cli.running import work
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -45,24 +46,12 @@ __all__ = ["chat"]
 @set_option("agent.never=shell")
 def chat(
     engine: str | None,
-    model: str | None,
     api: str | None,
-    effort: str | None,
-    system: str | None,
-    tools: str | None,
-    workspace: Path | None,
-    mcp: Path | None,
     seal: str | None,
     pins: tuple[str, ...],
     known: Path | None,
-    yes: bool,
-    latest: bool,
-    resume: str | None,
-    files: Path | None,
-    save: bool,
     mouse: bool,
-    config: Path | None,
-    assignments: tuple[str, ...],
+    **shared: Any,
 ) -> None:
     """Talk with a model in the terminal, and let it use its tools.
 
@@ -83,24 +72,8 @@ def chat(
         raise CommandLineError("--seal names the gateway: give it without --engine and --api")
     if (pins or known) and not seal:
         raise CommandLineError("--seal-key and --known belong to --seal")
-    given = given_of(
-        engine=engine,
-        model=model,
-        api=api or seal,
-        effort=effort,
-        system=system,
-        tools=tools,
-        workspace=workspace,
-        mcp=mcp,
-        yes=yes,
-        save=save,
-        latest=latest,
-        resume=resume,
-        files=files,
-        config=config,
-        assignments=assignments,
-    )
-    if tools == "help":
+    given = given_of(engine=engine, api=api or seal, **shared)
+    if shared["tools"] == "help":
         show_tools(given)
         return
     _check_terminal()
