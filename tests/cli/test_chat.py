@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from pathlib import Path
 
 import pytest
 from tests.agent.agenting import CALL, FINAL, OSLO, RAIN, THOUGHT, Made, agent_of
 from tests.cli.chatting import Chat, Held, chatted, matches, other_model
+from tests.cli.own_home import own_home
 from tests.codec.reading import encode
 
 from antiphon.cli.chat.history import History
@@ -18,11 +18,7 @@ from antiphon.tools.protocol import ToolFile, ToolOutput
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("ANTIPHON_") and name != "ANTIPHON_CACHE":
-            monkeypatch.delenv(name)
-    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
+    own_home(monkeypatch, tmp_path)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 

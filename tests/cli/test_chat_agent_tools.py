@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 import pytest
 from tests.agent.agenting import FINAL, RAIN, model_of
 from tests.cli.chatting import Chat, Told, given
+from tests.cli.own_home import own_home
 from tests.turn.turning import scripted
 
 from antiphon.agent.connect import Models
@@ -31,11 +31,7 @@ URL = "https://corpus.invalid/cats.md"
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("ANTIPHON_") and name != "ANTIPHON_CACHE":
-            monkeypatch.delenv(name)
-    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
+    own_home(monkeypatch, tmp_path)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.chatting import Chat, given
+from tests.cli.own_home import own_home
 from tests.gateway.governing import add_key, with_keys
 from tests.gateway.serving import Gate, Gateway, StepEngine, final
 from tests.sealed.front import Front
@@ -44,11 +44,7 @@ class Notes:
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("ANTIPHON_") and name != "ANTIPHON_CACHE":
-            monkeypatch.delenv(name)
-    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
+    own_home(monkeypatch, tmp_path)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import COMMAND, environment
+from tests.cli.own_home import own_home
 
 from antiphon.agent.events import EndReason
 from antiphon.cli.asking import decision
@@ -31,11 +32,7 @@ WAIT = 60.0
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith("ANTIPHON_") and name != "ANTIPHON_CACHE":
-            monkeypatch.delenv(name)
-    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
+    own_home(monkeypatch, tmp_path)
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "notes.md").write_text("buy milk\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path / "work")
