@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.api.citations import CitedFile
-from antiphon.api.errors import ApiError, as_api_error
+from antiphon.api.errors import ApiError
 from antiphon.api.responses.code_interpreter import (
     TYPES,
     CodeFunctionItem,
@@ -21,8 +21,9 @@ from antiphon.api.responses.items import PlacedItem
 from antiphon.api.responses.served import ServedTools, as_functions
 from antiphon.api.responses.wire import OtherItem
 from antiphon.api.turn import TurnEvent, TurnRequest
-from antiphon.errors import MessageError, StoreError
+from antiphon.errors import StoreError
 from antiphon.gateway.servertools.containers import Container, Containers
+from antiphon.gateway.servertools.named import read_alike
 from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
 from antiphon.model.message import Message
 from antiphon.model.tools import PYTHON
@@ -51,18 +52,9 @@ class CodeInterpreterKind:
         return await self._containers.check()
 
     async def open(self, named: Sequence[NamedTool], asked: Asked) -> CodeInterpreter:
-        try:
-            wanted = [read_container(tool.fields, tool.where) for tool in named]
-        except MessageError as error:
-            raise as_api_error(error) from error
+        wanted = read_alike(named, read_container, "a second container")
         where, tenant = named[0].where, asked.context.tenant
-        if any(other != wanted[0] for other in wanted[1:]):
-            raise ApiError(
-                f"{named[1].where}: a second container is not possible",
-                param=named[1].where,
-                code="invalid_value",
-            )
-        memory = wanted[0].memory
+        memory = wanted.memory
         if memory is not None and memory > self._settings.memory_bytes:
             field = f"{where}.container.memory_limit"
             raise ApiError(
@@ -71,7 +63,7 @@ class CodeInterpreterKind:
                 param=field,
                 code="invalid_value",
             )
-        id_ = wanted[0].id
+        id_ = wanted.id
         before = _container_before([*asked.previous, *asked.own])
         if id_ is None:
             known = before if before and self._containers.find(tenant, before) else None

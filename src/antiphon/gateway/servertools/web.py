@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from antiphon.api.errors import ApiError, as_api_error
 from antiphon.api.responses.items import open_turn
 from antiphon.api.responses.served import ServedTools, as_functions
 from antiphon.api.responses.web_search import (
@@ -22,8 +21,8 @@ from antiphon.api.responses.web_search import (
     read_search_options,
 )
 from antiphon.api.turn import TurnEvent, TurnRequest
-from antiphon.errors import MessageError
 from antiphon.gateway.servertools.history import given_text, origin_of
+from antiphon.gateway.servertools.named import read_alike
 from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
 from antiphon.gateway.servertools.sessions import Sessions
 from antiphon.model.message import Message
@@ -64,21 +63,14 @@ class WebSearchKind:
         return None
 
     async def open(self, named: Sequence[NamedTool], asked: Asked) -> WebSearch:
-        try:
-            options = [read_search_options(tool.fields, tool.where) for tool in named]
-        except MessageError as error:
-            raise as_api_error(error) from error
-        if any(other != options[0] for other in options[1:]):
-            raise ApiError(
-                f"{named[1].where}: a second web search with other parameters is not possible",
-                param=named[1].where,
-                code="invalid_value",
-            )
+        options = read_alike(
+            named, read_search_options, "a second web search with other parameters"
+        )
         return WebSearch(
             self._backend,
             self._guard,
             self._sessions,
-            options[0],
+            options,
             named,
             asked,
             any_url=self._any_url,
