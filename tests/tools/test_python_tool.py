@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +211,62 @@ def test_code_that_will_not_be_interrupted_is_ended(monkeypatch):
     assert "its variables are lost" in late["text"]
     assert late["lost"]
     assert "NameError" in after["text"]
+
+
+SWALLOWS_ONE = """
+import time
+try:
+    time.sleep(1000)
+except KeyboardInterrupt:
+    time.sleep(1000)
+"""
+
+
+def test_code_that_swallows_an_interrupt_gets_another():
+    _, late, after = session(starters()[0], "x = 5", SWALLOWS_ONE, "x", call_s=0.8)
+    assert "variables are kept" in late["text"]
+    assert after["text"] == "5"
+
+
+def test_an_interrupt_counts_that_comes_before_the_code_began():
+    source = resources.files("antiphon.tools.python").joinpath("worker.py").read_text()
+    with subprocess.Popen(
+        [sys.executable, "-I", "-u", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        try:
+            for n in range(1, 51):
+                code = json.dumps({"n": n, "code": "import time; time.sleep(600)"})
+                worker.stdin.write(f'{code}\n{{"interrupt": {n}}}\n'.encode())
+                worker.stdin.flush()
+                done = json.dumps({"n": n, "done": True}).encode()
+                while worker.stdout.readline().strip() != done:
+                    assert worker.poll() is None
+        finally:
+            worker.kill()
+
+
+def test_a_call_that_is_cancelled_twice_leaves_the_next_one_alone():
+    async def work() -> Any:
+        tool = PythonTool(SandboxedPython(limits=LIMITS))
+        try:
+            await tool.call("x = 5", emit=lambda text: None)
+            began = asyncio.Event()
+            call = asyncio.create_task(
+                tool.call(f"print(1, flush=True){SWALLOWS_ONE}", emit=lambda text: began.set())
+            )
+            await began.wait()
+            call.cancel()
+            await asyncio.sleep(0.05)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            return said(await tool.call("x", emit=lambda text: None))
+        finally:
+            await tool.aclose()
+
+    assert run_as(starters()[0], work)["text"] == "5"
 
 
 @pytest.mark.parametrize(

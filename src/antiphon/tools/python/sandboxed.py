@@ -71,6 +71,7 @@ class SandboxedPython:
         self._box: Bubblewrap | None = None
         self._python = ""
         self._worker: _Worker | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._reason: str | None = None
         self._checked = False
@@ -87,6 +88,7 @@ class SandboxedPython:
 
     async def run(self, code: str, *, emit: Emit) -> Ran:
         async with self._lock:
+            await self._stopped()
             reason = await self.check()
             if reason is not None:
                 return Ran(f"There is no sandbox to run it in: {reason}", failed=True)
@@ -98,6 +100,7 @@ class SandboxedPython:
                 return Ran(f"There is no sandbox to run it in: {error}", failed=True)
 
     async def aclose(self) -> None:
+        await self._stopped()
         await self._end()
         if self._drive is not None:
             await asyncio.to_thread(self._drive.close)
@@ -124,13 +127,24 @@ class SandboxedPython:
             await self._end()
             note = f"[the interpreter ended: {why}; its variables are lost]"
         except BaseException:
-            # Cancelled: what runs must not run on, but its state is worth a moment.
-            if not await asyncio.shield(worker.interrupt(call)):
-                await asyncio.shield(self._end())
+            # Cancelled: what runs must not run on, but its state is worth a moment. Whoever cancels
+            # again does not wait for it; the next call does.
+            self._stopping = asyncio.create_task(self._stop(worker, call))
+            await asyncio.shield(self._stopping)
             raise
         assert self._drive is not None
         files, left = await asyncio.to_thread(self._drive.changed)
         return call.ran(note, files, left, lost=self._worker is None)
+
+    async def _stop(self, worker: _Worker, call: _Call) -> None:
+        if not await worker.interrupt(call):
+            await self._end()
+
+    async def _stopped(self) -> None:
+        """Wait for what a cancelled call left behind."""
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+            self._stopping = None
 
     async def _find(self) -> str | None:
         if self._drive is None:
@@ -220,14 +234,18 @@ class _Worker:
         self.running.resting = True
 
     async def interrupt(self, call: _Call) -> bool:
-        """Interrupt the call. False where it does not end."""
-        try:
-            async with asyncio.timeout(_GRACE_S):
-                await self._send({"interrupt": self._number})
-                await self.finish(call)
-        except (TimeoutError, _Died):
-            return False
-        return True
+        """Interrupt the call, twice where it swallows the first. False where it does not end."""
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(_GRACE_S / 2):
+                    await self._send({"interrupt": self._number})
+                    await self.finish(call)
+            except TimeoutError:
+                continue
+            except _Died:
+                return False
+            return True
+        return False
 
     async def why(self) -> str:
         """Why it ended."""

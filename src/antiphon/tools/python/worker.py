@@ -38,13 +38,18 @@ class Channel:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
+        self._torn = False
         self.number = 0
 
     def say(self, kind: str, value: Any) -> None:
         line = json.dumps({"n": self.number, kind: value}).encode() + b"\n"
         with self._lock:
+            if self._torn:  # an interrupt came in the midst of a line
+                line = b"\n" + line
+            self._torn = True
             while line:
                 line = line[os.write(self._descriptor, line) :]
+            self._torn = False
 
     def text(self, kind: str, text: str) -> None:
         if len(text) > MAX_TEXT:
@@ -204,15 +209,21 @@ def display(*values: Any) -> None:
         print(repr(value))  # noqa: T201
 
 
-def listen(requests: int, waiting: queue.SimpleQueue[Any], channel: Channel) -> None:
-    """Take requests as they come, interrupts at once."""
+def listen(
+    requests: int, waiting: queue.SimpleQueue[Any], channel: Channel, dropped: set[int]
+) -> None:
+    """Take requests as they come, interrupts at once, and those that come before the code began
+    into ``dropped``.
+    """
     main = threading.main_thread().ident
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
             request = json.loads(line)
             if "interrupt" not in request:
                 waiting.put(request)
-            elif request["interrupt"] == channel.number and main is not None:
+                continue
+            dropped.add(request["interrupt"])  # First: the code may be about to begin.
+            if request["interrupt"] == channel.number and main is not None:
                 signal.pthread_kill(main, signal.SIGINT)
     os._exit(0)
 
@@ -228,13 +239,15 @@ def main() -> None:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109
     session = Session(channel, printed)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=listen, args=(requests, waiting, channel), daemon=True).start()
+    dropped: set[int] = set()
+    threading.Thread(target=listen, args=(requests, waiting, channel, dropped), daemon=True).start()
     channel.say("ready", True)
     while True:
         try:
             request = waiting.get()
             channel.number = request["n"]
-            session.run(request["code"])
+            if channel.number not in dropped:
+                session.run(request["code"])
         except KeyboardInterrupt:
             pass  # it came when the code had just ended
         try:
