@@ -161,9 +161,11 @@ class Chat:
 
 def given(**options: Any) -> Given:
     """A command line, read."""
-    names = "engine model api effort system tools workspace mcp resume files config".split()
-    words: dict[str, Any] = dict.fromkeys(names)
-    words |= {"yes": False, "save": False, "latest": False, "assignments": ()}
+    models = "engine model api seal via known effort system"
+    words: dict[str, Any] = dict.fromkeys(
+        f"{models} tools workspace mcp resume files config".split()
+    )
+    words |= {"pins": (), "yes": False, "save": False, "latest": False, "assignments": ()}
     return given_of(**(words | options))
 
 

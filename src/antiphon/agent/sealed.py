@@ -30,12 +30,14 @@ async def open_sealed(
     *,
     new_id: Callable[[], str],
     pins: Sequence[str] = (),
+    via: str | None = None,
     known: Path | None = None,
     api_key: str | None = None,
     first_use: Callable[[str, str], None] = lambda gateway, fingerprint: None,
 ) -> AsyncGenerator[Models, None]:
     """The models of the gateway at ``url``. Its key is pinned, or trusted on first use and
     remembered in ``known``; ``first_use`` is told the gateway's URL and the key's fingerprint then.
+    ``via``: the URL of a relay, which needs a pin.
 
     Raises EngineError for a key that is not the one that is trusted, and for no answer.
     """
@@ -46,7 +48,9 @@ async def open_sealed(
     with _told(url):
         remembered = KnownGateways(known)
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        client = AsyncClient(url, key=tuple(pins) or None, known=remembered, headers=headers)
+        client = AsyncClient(
+            url, key=tuple(pins) or None, via=via, known=remembered, headers=headers
+        )
     async with client:
         with _told(url):
             gateway = Target.parse(url).url

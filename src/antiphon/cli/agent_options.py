@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_INPUT_BYTES",
     "Given",
+    "SealGiven",
     "agent_options",
     "decoded",
     "given_of",
@@ -30,6 +31,15 @@ MAX_INPUT_BYTES: Final = 32 * 1024 * 1024
 """Most that is read from standard input or a file."""
 
 
+class SealGiven(NamedTuple):
+    """A gateway that is spoken to under seal."""
+
+    url: str
+    pins: tuple[str, ...]
+    via: str | None
+    known: Path | None
+
+
 class Given(NamedTuple):
     """What the command line says, read."""
 
@@ -37,6 +47,7 @@ class Given(NamedTuple):
     settings: Settings
     model: str | None
     api: str | None
+    seal: SealGiven | None
     effort: str | None
     instructions: str | None
     tools: tuple[str, ...] | None
@@ -64,6 +75,27 @@ def agent_options() -> Callable[[Decorated], Decorated]:
             metavar="URL",
             help="Any endpoint with OpenAI's chat completions, instead of an engine."
             " ANTIPHON_API_KEY is its key.",
+        ),
+        click.option(
+            "--seal",
+            metavar="URL",
+            help="A gateway that is spoken to sealed, instead of an engine. ANTIPHON_API_KEY is its"
+            " key.",
+        ),
+        click.option(
+            "--seal-key",
+            "pins",
+            metavar="PIN",
+            multiple=True,
+            help="The gateway's key, as for 'antiphon seal ask'. Default: trusted on first use.",
+        ),
+        click.option("--via", metavar="URL", help="A relay to send through; needs --seal-key."),
+        click.option(
+            "--known",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Where keys that were trusted on first use are remembered; default: a file of"
+            " yours.",
         ),
         click.option(
             "--effort",
@@ -118,6 +150,10 @@ def given_of(
     engine: str | None,
     model: str | None,
     api: str | None,
+    seal: str | None,
+    pins: tuple[str, ...],
+    via: str | None,
+    known: Path | None,
     effort: str | None,
     system: str | None,
     tools: str | None,
@@ -138,12 +174,16 @@ def given_of(
     """
     if api and engine:
         raise CommandLineError("give --api or --engine, not both")
+    if seal and (engine or api):
+        raise CommandLineError("--seal names the gateway: give it without --engine and --api")
+    if (pins or via or known) and not seal:
+        raise CommandLineError("--seal-key, --via and --known belong to --seal")
     if latest and resume:
         raise CommandLineError("give --continue or --resume, not both")
     wanted = {**assigned(assignments), **flags}
     if engine is not None:
         wanted["engine"] = engine
-    if model is not None and not api and _is_checkpoint(model):
+    if model is not None and not (api or seal) and _is_checkpoint(model):
         wanted["model"], model = model, None
     if mcp is not None:
         wanted["mcp.config"] = str(mcp)
@@ -154,6 +194,7 @@ def given_of(
         settings=load(config, None, wanted),
         model=model,
         api=api,
+        seal=SealGiven(seal, pins, via, known) if seal else None,
         effort=effort,
         instructions=instructions_of(system),
         tools=None if tools is None else tool_names(tools),

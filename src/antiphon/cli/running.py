@@ -25,14 +25,14 @@ from antiphon.agent.sessions.folder import Saved, SessionFolder, sessions_folder
 from antiphon.agent.sessions.log import SessionLog
 from antiphon.agent.tiny import NOTE, TinyWeather
 from antiphon.agent.toolbox import Made, make_tools, usual_tools
-from antiphon.cli.agent_options import Given
+from antiphon.cli.agent_options import Given, SealGiven
 from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run import EXIT_CODES, REFUSED
 from antiphon.cli.run_view import JsonView, Notes, RunView, TextView
 from antiphon.cli.serve_view import MAKESHIFT
 from antiphon.errors import MissingExtraError, SettingsError
-from antiphon.settings.model import AgentSettings
+from antiphon.settings.model import AgentSettings, Settings
 from antiphon.tools.protocol import Tool
 
 __all__ = [
@@ -256,9 +256,36 @@ def open_session(
 
 def _models(given: Given, view: Notes) -> AbstractAsyncContextManager[Models]:
     settings = given.settings
+    if given.seal is not None:
+        return _sealed(settings, given.seal, view)
     if given.api is not None:
         return open_endpoint(settings, given.api, new_id=call_id, api_key=api_key())
     return open_engines(settings, new_id=call_id, progress=view.progress)
+
+
+def _sealed(
+    settings: Settings, seal: SealGiven, view: Notes
+) -> AbstractAsyncContextManager[Models]:
+    """Raises MissingExtraError."""
+    need(("httpx2", "pyhpke"), "seal")
+    from antiphon.agent.sealed import open_sealed
+
+    def first_use(gateway: str, fingerprint: str) -> None:
+        view.note(
+            f"first contact with {gateway}: its key {fingerprint} is remembered;"
+            " compare it with what 'antiphon serve --seal' prints there"
+        )
+
+    return open_sealed(
+        settings,
+        seal.url,
+        new_id=call_id,
+        pins=seal.pins,
+        via=seal.via,
+        known=seal.known,
+        api_key=api_key(),
+        first_use=first_use,
+    )
 
 
 async def _mcp_tools(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,24 +17,6 @@ __all__ = ["chat"]
 
 @click.command(epilog="Keys and commands: /help in the chat, and docs/chat.md.")
 @agent_options()
-@click.option(
-    "--seal",
-    metavar="URL",
-    help="A gateway that is spoken to sealed, instead of an engine. ANTIPHON_API_KEY is its key.",
-)
-@click.option(
-    "--seal-key",
-    "pins",
-    metavar="PIN",
-    multiple=True,
-    help="The gateway's key, as for 'antiphon seal ask'. Default: trusted on first use.",
-)
-@click.option(
-    "--known",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Where keys that were trusted on first use are remembered; default: a file of yours.",
-)
 @click.option("--yes", is_flag=True, help="Make calls that you would be asked about.")
 @session_options()
 @click.option(
@@ -45,11 +26,6 @@ __all__ = ["chat"]
 @config_option()
 @set_option("agent.never=shell")
 def chat(
-    engine: str | None,
-    api: str | None,
-    seal: str | None,
-    pins: tuple[str, ...],
-    known: Path | None,
     mouse: bool,
     **shared: Any,
 ) -> None:
@@ -68,19 +44,14 @@ def chat(
       antiphon chat --seal https://gpt.example
       antiphon chat --continue
     """
-    if seal and (engine or api):
-        raise CommandLineError("--seal names the gateway: give it without --engine and --api")
-    if (pins or known) and not seal:
-        raise CommandLineError("--seal-key and --known belong to --seal")
-    given = given_of(engine=engine, api=api or seal, **shared)
+    given = given_of(**shared)
     if shared["tools"] == "help":
         show_tools(given)
         return
     _check_terminal()
     from antiphon.cli.chat.opening import converse
-    from antiphon.cli.chat.talk import SealGiven
 
-    converse(given, None if seal is None else SealGiven(seal, pins, known), mouse=mouse)
+    converse(given, mouse=mouse)
 
 
 def _check_terminal() -> None:

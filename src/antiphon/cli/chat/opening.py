@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from antiphon.cli.agent_options import Given
-from antiphon.cli.chat.talk import SealGiven, history_file, open_talk
+from antiphon.cli.chat.talk import history_file, open_talk
 from antiphon.cli.run_view import TextView
 from antiphon.cli.running import NEEDED, need
 
@@ -45,13 +45,11 @@ class _Told:
         sys.stderr.flush()
 
 
-def converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> None:
+def converse(given: Given, *, mouse: bool) -> None:
     """Open everything, chat, and say how to go on. Raises what the command line reports."""
     need(NEEDED, "agent")
     _favour_keys()
-    if seal is not None:
-        need(("httpx2", "pyhpke"), "seal")
-    kept = asyncio.run(_converse(given, seal, mouse=mouse))
+    kept = asyncio.run(_converse(given, mouse=mouse))
     if kept is not None:
         sys.stderr.write(f"go on with: antiphon chat --resume {kept}\n")
 
@@ -73,9 +71,9 @@ def _favour_keys() -> None:
             del os.environ[FRAMES]
 
 
-async def _converse(given: Given, seal: SealGiven | None, *, mouse: bool) -> str | None:
+async def _converse(given: Given, *, mouse: bool) -> str | None:
     told = _Told()
-    async with open_talk(given, told, seal) as talk:
+    async with open_talk(given, told) as talk:
         told.end()
         from antiphon.cli.chat.app import ChatApp
         from antiphon.cli.chat.blocks import PLAIN, SIGNS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,7 +23,7 @@ from antiphon.api.turn import TurnUsage
 from antiphon.cli.agent_options import Given
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run_view import Notes
-from antiphon.cli.running import api_key, assemble, call_id, every_tool, folder_of
+from antiphon.cli.running import assemble, every_tool, folder_of
 from antiphon.model.message import Message, Role
 from antiphon.settings.paths import state_directory
 from antiphon.tools.protocol import Tool, ToolFile
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from antiphon.agent.model import AgentModel
     from antiphon.tools.browser.session import BrowserSession
 
-__all__ = ["SealGiven", "Talk", "ToolLine", "open_talk"]
+__all__ = ["Talk", "ToolLine", "open_talk"]
 
 _FORMATS: Final[dict[str, Format]] = {
     ".md": "markdown",
@@ -42,14 +42,6 @@ _FORMATS: Final[dict[str, Format]] = {
     ".txt": "text",
 }
 """Suffix of a file → how a session is written into it."""
-
-
-class SealGiven(NamedTuple):
-    """A gateway that is spoken to under seal."""
-
-    url: str
-    pins: tuple[str, ...]
-    known: Path | None
 
 
 class ToolLine(NamedTuple):
@@ -251,36 +243,11 @@ def _same(folder: Path, file: ToolFile) -> Path | None:
 
 
 @asynccontextmanager
-async def open_talk(
-    given: Given, notes: Notes, seal: SealGiven | None = None
-) -> AsyncGenerator[Talk, None]:
+async def open_talk(given: Given, notes: Notes) -> AsyncGenerator[Talk, None]:
     """Model, tools and session, ready. Raises what the command line reports."""
     async with AsyncExitStack() as stack:
-        models = None if seal is None else _sealed(given, seal, notes.note)
-        agent, saved, found = await assemble(given, notes, stack, models)
+        agent, saved, found = await assemble(given, notes, stack)
         yield Talk(agent, found, given, stack, notes, saved)
-
-
-def _sealed(
-    given: Given, seal: SealGiven, note: Callable[[str], None]
-) -> AbstractAsyncContextManager[Models]:
-    from antiphon.agent.sealed import open_sealed
-
-    def first_use(gateway: str, fingerprint: str) -> None:
-        note(
-            f"first contact with {gateway}: its key {fingerprint} is remembered;"
-            " compare it with what 'antiphon serve --seal' prints there"
-        )
-
-    return open_sealed(
-        given.settings,
-        seal.url,
-        new_id=call_id,
-        pins=seal.pins,
-        known=seal.known,
-        api_key=api_key(),
-        first_use=first_use,
-    )
 
 
 def history_file() -> Path:
