@@ -194,8 +194,7 @@ def first_byte(upstream: Upstream, times: int) -> Row:
             pressed = terminal.write("\r")
             terminal.until(lambda before=before: len(upstream.asked) > before)
             taken.append((upstream.asked[before] - pressed) * 1000)
-            terminal.until_text("written")
-            time.sleep(0.2)  # Nobody asks the next thing before the turn is over and kept.
+            terminal.until_text("session 2")  # The status of a chat that waits for a question.
     found = statistics.median(taken[1:])
     return row(
         "chat: from Enter to the first byte of the request at the engine, p50",

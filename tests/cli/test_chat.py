@@ -78,16 +78,36 @@ def test_ctrl_c_stops_the_turn_and_not_the_program() -> None:
     chatted(scenario, agent=agent_of(engine=held(script, RAIN, before=5)))
 
 
-def test_a_second_question_waits_in_the_prompt() -> None:
+def test_questions_sent_meanwhile_are_asked_when_the_turn_is_over() -> None:
     async def scenario(chat: Chat) -> None:
         engine = chat.app.talk.model.runner._engine  # type: ignore[attr-defined]
         await chat.send("How is it?")
         await chat.until("one two")
         await chat.send("And now?")
-        await chat.until("still at work")
-        assert chat.app.prompt.text == "And now?"
+        await chat.until("1 question next")
+        await chat.send("And then?")
+        await chat.until("2 questions next")
+        assert chat.app.prompt.text == ""
         engine.go_on.set()
+        await chat.until("Rain.")
         await chat.until(lambda: not chat.app.busy)
+        assert "› And now? And then?" in chat.plain
+
+    script = f"{FINAL}one two three<|return|>"
+    chatted(scenario, agent=agent_of(engine=held(script, RAIN, before=5)))
+
+
+def test_questions_sent_meanwhile_come_back_into_the_prompt_when_the_turn_is_stopped() -> None:
+    async def scenario(chat: Chat) -> None:
+        await chat.send("How is it?")
+        await chat.until("one two")
+        await chat.send("And now?")
+        await chat.until("1 question next")
+        await chat.type("Or")
+        await chat.press("ctrl+c")
+        await chat.until("stopped")
+        assert not chat.app.busy
+        assert chat.app.prompt.text == "And now?\nOr"
 
     chatted(scenario, agent=agent_of(engine=held(f"{FINAL}one two three<|return|>", before=5)))
 

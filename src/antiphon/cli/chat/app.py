@@ -17,6 +17,7 @@ from textual.widgets import Static
 from antiphon.agent.approval import Decision
 from antiphon.agent.citing import sources_of
 from antiphon.agent.events import AgentEvent, ApprovalAsked
+from antiphon.cli.blocks import counted
 from antiphon.cli.chat import blocks
 from antiphon.cli.chat.approval import Approval
 from antiphon.cli.chat.blocks import Block, Signs
@@ -90,6 +91,8 @@ class ChatApp(App[None], inherit_bindings=False):
         self._events: list[AgentEvent] = []
         self._turn: asyncio.Task[None] | None = None
         self._turn_began = 0.0
+        self._next: list[str] = []
+        """What was sent while a turn was under way."""
         self.turns = 0
         """Turns that are over."""
         self._leaving = False
@@ -159,7 +162,8 @@ class ChatApp(App[None], inherit_bindings=False):
             right = "asks you"
         elif self.busy:
             seconds = int(self._clock() - self._turn_began)
-            right = f"{clean(self._feed.doing)} {seconds} s, Ctrl+C stops"
+            waiting = f", {counted(len(self._next), 'question')} next" if self._next else ""
+            right = f"{clean(self._feed.doing)} {seconds} s{waiting}, Ctrl+C stops"
         else:
             right = f"session {talk.session}" if talk.session else ""
         space = width - len(right) - 1
@@ -219,9 +223,12 @@ class ChatApp(App[None], inherit_bindings=False):
             self._show()
             return
         if self.busy:
-            self.prompt.put_back(text)
-            self.note("the model is still at work; Ctrl+C stops it")
+            self._next.append(text)
+            self._tell_status()
             return
+        self._begin(text)
+
+    def _begin(self, text: str) -> None:
         self._turn_began = self._clock()
         self._feed.doing = "waiting for the model"
         self._turn = asyncio.create_task(self._work(text), name="turn")
@@ -233,10 +240,12 @@ class ChatApp(App[None], inherit_bindings=False):
         self._show()
 
     async def _work(self, text: str) -> None:
+        answered = False
         try:
             self.talk.begin()
             end = await self.talk.agent.run(text, self._events.append)
             self._answer = end.answer
+            answered = end.reason == "answer"
         except asyncio.CancelledError:
             pass
         except AntiphonError as error:
@@ -249,6 +258,16 @@ class ChatApp(App[None], inherit_bindings=False):
             self._timer.pause()
             self._frame()
             self.turns += 1
+            self._go_on(answered)
+
+    def _go_on(self, answered: bool) -> None:
+        """Send what was written meanwhile, or put it back where there was no answer."""
+        text = "\n\n".join(self._next)
+        self._next.clear()
+        if text and answered:
+            self._begin(text)
+        elif text:
+            self.prompt.put_back(f"{text}\n" if self.prompt.text else text)
 
     def _turn_over(self, turn: asyncio.Task[None]) -> None:
         """A bug in what shows a turn ends the program rather than going unseen."""

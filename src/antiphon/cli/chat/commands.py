@@ -39,7 +39,7 @@ COMMANDS: Final = {
 """In the order in which they are listed."""
 
 KEYS: Final = (
-    ("Enter", "send"),
+    ("Enter", "send; during a turn: when it is over"),
     ("Ctrl+J", "begin a line; so does a backslash before Enter"),
     ("Up, Down", "what you wrote before"),
     ("Ctrl+C", "stop the turn; clear the prompt; twice: leave"),
