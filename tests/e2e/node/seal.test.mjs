@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 import OpenAI from "openai";
 
 import {
+  KeyError,
   OpenError,
   OuterError,
   PinError,
@@ -180,6 +181,24 @@ test("a key that the gateway does not know ends in a PinError, another pin is tr
   assert.equal(response.status, 200);
   await assert.rejects(sealedFetch(url, chat("x"), { key: [] }), /a key is needed/);
   await assert.rejects(sealedFetch(url, chat("x"), { key: "nonsense!" }), /neither a SHA-256/);
+});
+
+test("every suite works that the platform has; for the others an error says so", async () => {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  const modern = major > 24 || (major === 24 && minor >= 7); // ChaCha20 and ML-KEM in its Web Crypto
+  const configs = await fetchKeys(origin);
+  assert.deepEqual(configs.map(({ kem }) => kem), [0x0020, 0x0010, 0x647a]);
+  for (const { id, kem, publicKey } of configs) {
+    for (const aead of [1, 3]) {
+      const one = Buffer.concat([Buffer.of(id, kem >> 8, kem & 255), publicKey, Buffer.of(0, 4, 0, 1, 0, aead)]);
+      const asked = sealedFetch(url, chat("Say exactly: naïve 🎉"), { key: one.toString("base64") });
+      if (modern || (kem !== 0x647a && aead === 1)) {
+        assert.equal((await (await asked).json()).choices[0].message.content, "naïve 🎉");
+      } else {
+        await assert.rejects(asked, (error) => error instanceof KeyError && /none of the algorithms/.test(error.message));
+      }
+    }
+  }
 });
 
 test("a wrong clock is put right by what the gateway says under seal", async () => {
