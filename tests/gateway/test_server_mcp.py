@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("mcp")
@@ -171,7 +172,6 @@ def test_tools_of_one_name_on_several_servers_are_told_apart(tmp_path: Path) -> 
 
 
 def _allowing(settings: Settings, *places: str) -> Settings:
-    import msgspec
 
     return msgspec.structs.replace(settings, guard=GuardSettings(allow=places))
 
@@ -306,6 +306,24 @@ def test_a_refused_call_is_told_to_the_model_now_and_later(tmp_path: Path) -> No
             assert types(second) == ["message"]
             assert server.calls == []
     assert "The user refused the call: too loud" in site.engine.text(1)
+
+
+def test_approved_calls_are_held_to_the_limits_of_the_response(tmp_path: Path) -> None:
+    with McpSite() as server:
+        site = site_of(tmp_path, server, ASKED[0], ASKED[0], answers("Done."))
+        served = msgspec.structs.replace(site.settings.server_tools, result_chars=4)
+        site.settings = msgspec.structs.replace(site.settings, server_tools=served)
+        with site.gateway() as gateway:
+            first = asking(site, gateway, server)
+            chain = {"tools": [named(server)], "previous_response_id": first["id"]}
+            second = site.created(gateway, "Again.", **chain)
+            chain |= {"previous_response_id": second["id"], "max_tool_calls": 1}
+            given = [reply(asked["output"][-1]) for asked in (first, second)]
+            last = site.created(gateway, given, **chain)
+    made, left = [item for item in last["output"] if item["type"] == "mcp_call"]
+    assert "characters are left out" in made["output"]
+    assert "no more calls of tools are possible" in str(left["error"])
+    assert len(server.calls) == 1
 
 
 def forged(request: dict[str, Any], what: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.errors import StoreError
 from antiphon.gateway.servertools.containers import Container, Containers
 from antiphon.gateway.servertools.named import read_alike
-from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
+from antiphon.gateway.servertools.protocol import Asked, Limited, NamedTool, Outcome, ServerCall
 from antiphon.model.message import Message
 from antiphon.model.tools import PYTHON
 from antiphon.settings.tools import PythonSettings
@@ -129,6 +129,7 @@ class CodeInterpreter:
     async def opening(
         self,
         request: TurnRequest,
+        limited: Limited,
     ) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
         return
         yield

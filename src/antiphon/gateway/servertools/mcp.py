@@ -40,7 +40,7 @@ from antiphon.codec.arguments import parse_arguments
 from antiphon.errors import MessageError, MissingExtraError
 from antiphon.gateway.servertools.approvals import Approved, approved, bound
 from antiphon.gateway.servertools.listed import listed_before
-from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
+from antiphon.gateway.servertools.protocol import Asked, Limited, NamedTool, Outcome, ServerCall
 from antiphon.model.message import Message
 from antiphon.settings.model import Settings
 from antiphon.store.sealing import Sealer
@@ -88,7 +88,6 @@ class McpKind:
             config.name: McpServer(config, settings.mcp, os.environ, guard)
             for config in find_config(settings.mcp).servers
         }
-        self._seconds = min(settings.mcp.call_seconds, settings.server_tools.seconds)
         self._open: set[McpTools] = set()
         self._resting: set[asyncio.Task[None]] = set()
 
@@ -120,7 +119,7 @@ class McpKind:
             await asyncio.gather(*[server.aclose() for server in used])
             raise
         sign = _Sign(self._sealer, asked.context.tenant)
-        tools = McpTools(named, used, calls, sign, self._seconds, gone=self._open.discard)
+        tools = McpTools(named, used, calls, sign, gone=self._open.discard)
         self._open.add(tools)
         # A request that ends before its turn leaves nothing open.
         loop = asyncio.get_running_loop()
@@ -261,7 +260,6 @@ class McpTools:
         used: Sequence[_Used],
         calls: Sequence[Approved],
         sign: _Sign,
-        seconds: float,
         *,
         gone: Callable[[McpTools], None],
     ) -> None:
@@ -269,7 +267,6 @@ class McpTools:
         self._gone = gone
         self._used = used
         self._calls = calls
-        self._seconds = seconds
         self.waiting: asyncio.TimerHandle | None = None
         self._by_name = _named(used)
         self.names = frozenset(self._by_name)
@@ -298,14 +295,19 @@ class McpTools:
         )
 
     async def opening(
-        self, request: TurnRequest
+        self, request: TurnRequest, limited: Limited
     ) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
         """The lists that are new to the conversation, and the calls that were approved."""
         self._begun()
         for at, server in enumerate(self._used):
             if not server.known:
                 yield _listed(at, server)
-        tasks = [asyncio.ensure_future(self._approved(call)) for call in self._calls]
+        tasks = [
+            asyncio.ensure_future(
+                limited(flat_name(call.name, call.label), partial(self._approved, call))
+            )
+            for call in self._calls
+        ]
         try:
             for at, (call, task) in enumerate(zip(self._calls, tasks, strict=True)):
                 start = PartStart(PartKind.CALL, call_id=call.request, served=_call_key(at))
@@ -358,11 +360,7 @@ class McpTools:
             return _failed(f"The MCP server {call.label} does not offer {call.name} any more.")
         schema = dict(tool.definition.parameters)
         arguments = await asyncio.to_thread(parse_arguments, call.arguments, schema=schema)
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._made(tool, arguments.value)
-        except TimeoutError:
-            return _failed(f"The call was ended: it took longer than {self._seconds:g} s.")
+        return await self._made(tool, arguments.value)
 
     async def _made(self, tool: _Tool, given: Mapping[str, Any] | None) -> Outcome:
         if given is None:

@@ -11,7 +11,7 @@ and add it to `kinds.kinds_of`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -24,7 +24,7 @@ from antiphon.engines.served import Served
 from antiphon.gateway.context import RequestContext
 from antiphon.model.message import Message
 
-__all__ = ["Asked", "NamedTool", "Outcome", "ServerCall", "ServerTool", "ToolKind"]
+__all__ = ["Asked", "Limited", "NamedTool", "Outcome", "ServerCall", "ServerTool", "ToolKind"]
 
 
 class NamedTool(msgspec.Struct, frozen=True):
@@ -87,6 +87,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """End the response here, without a result for the model: somebody has to decide first."""
 
 
+Limited = Callable[[str, Callable[[], Awaitable[Outcome]]], Awaitable[Outcome]]
+"""Makes a call of the tool of this name within the response's limits, and reports it."""
+
+
 class ServerTool(Protocol):
     """One kind of tool in one request. Calls may run at the same time; one is cancelled with its
     task, when its time is over or the client has gone.
@@ -102,9 +106,12 @@ class ServerTool(Protocol):
         """The `ServerCall.name`s that are its own."""
         ...
 
-    def opening(self, request: TurnRequest) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
+    def opening(
+        self, request: TurnRequest, limited: Limited
+    ) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
         """What comes before the model is asked: whole parts with their `CallRan`, for items; and
-        messages that the conversation ends with, such as results of calls that were approved.
+        messages that the conversation ends with, such as results of calls that were approved and
+        are made with ``limited``.
         """
         ...
 

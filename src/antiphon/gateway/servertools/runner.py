@@ -10,8 +10,9 @@ call ends it, once the server's calls beside it are made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -87,11 +88,13 @@ class ToolTurns:
     ) -> AsyncGenerator[Sequence[TurnEvent], None]:
         """The response's events. Raises what a turn raises. Closing it ends what runs."""
         said: list[Message] = []
+        began = self._clock()
         for tool in self._tools:
-            async with aclosing(tool.opening(request)) as opening:
+            async with aclosing(tool.opening(request, self._limited)) as opening:
                 async for batch in opening:
                     said += [m for m in batch if isinstance(m, Message)]
                     yield [e for e in batch if not isinstance(e, Message)]
+        self._seconds -= self._clock() - began
         begun = request.conversation.messages
         usage = TurnUsage(completions=0)
         asked = self._allowed(request)
@@ -146,13 +149,10 @@ class ToolTurns:
         self, reading: _Reading
     ) -> AsyncGenerator[tuple[Sequence[TurnEvent], Message | None, bool], None]:
         """Make the calls side by side; in their order, the events of each and its result."""
-        tasks: list[asyncio.Task[Outcome]] = []
-        allowed = 0
-        for call in reading.calls:
-            made = self._left > 0 and self._seconds > 0
-            self._left -= made
-            allowed += made
-            tasks.append(asyncio.ensure_future(self._one(call) if made else _refused()))
+        tasks = [
+            asyncio.ensure_future(self._limited(call.name, partial(self._call, call)))
+            for call in reading.calls
+        ]
         began = self._clock()
         try:
             for at, (call, task) in enumerate(zip(reading.calls, tasks, strict=True)):
@@ -161,14 +161,13 @@ class ToolTurns:
                     self._seconds -= self._clock() - began
                 message = None
                 if not outcome.stop:
-                    text = shortened(outcome.text, self._settings.result_chars)
                     channel = call.message.channel or "commentary"
                     message = Message.tool(
-                        call.message.recipient or call.name, text, channel=channel
+                        call.message.recipient or call.name, outcome.text, channel=channel
                     )
                     ran = CallRan(
                         call_id=call.call_id,
-                        text=text,
+                        text=outcome.text,
                         message=call.message,
                         failed=outcome.failed,
                         details=outcome.details,
@@ -181,14 +180,26 @@ class ToolTurns:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _one(self, call: ServerCall) -> Outcome:
+    async def _call(self, call: ServerCall) -> Outcome:
+        return await self._by_name[call.name].call(call)
+
+    async def _limited(self, name: str, call: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Make it if one more may be made, as long as there is time."""
+        if self._left <= 0 or self._seconds <= 0:
+            self._report(name, "refused", 0.0)
+            return Outcome(text=_OVER_LIMIT, failed=True)
+        self._left -= 1
+        outcome = await self._timed(name, call)
+        text = shortened(outcome.text, self._settings.result_chars)
+        return msgspec.structs.replace(outcome, text=text)
+
+    async def _timed(self, name: str, call: Callable[[], Awaitable[Outcome]]) -> Outcome:
         async with self._places:
             began = self._clock()
             ended = "failed"
             try:
-                tool = self._by_name[call.name]
                 async with asyncio.timeout(self._seconds):
-                    outcome = await tool.call(call)
+                    outcome = await call()
             except TimeoutError:
                 ended = "timeout"
                 self._seconds = 0.0
@@ -203,7 +214,7 @@ class ToolTurns:
                 ended = "failed" if outcome.failed else "ok"
                 return outcome
             finally:
-                self._report(call.name, ended, self._clock() - began)
+                self._report(name, ended, self._clock() - began)
 
     def _allowed(self, request: TurnRequest) -> TurnRequest:
         """The request, without the server's tools where no more calls may be made. They stay in
@@ -279,10 +290,6 @@ class _Reading:
     def rest(self) -> Sequence[TurnEvent]:
         """All that waits."""
         return [event for held in self._held for event in held]
-
-
-async def _refused() -> Outcome:
-    return Outcome(text=_OVER_LIMIT, failed=True)
 
 
 def _later(choice: ToolChoice) -> ToolChoice:

@@ -23,7 +23,7 @@ from antiphon.api.responses.web_search import (
 from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.gateway.servertools.history import given_text, origin_of
 from antiphon.gateway.servertools.named import read_alike
-from antiphon.gateway.servertools.protocol import Asked, NamedTool, Outcome, ServerCall
+from antiphon.gateway.servertools.protocol import Asked, Limited, NamedTool, Outcome, ServerCall
 from antiphon.gateway.servertools.sessions import Sessions
 from antiphon.model.message import Message
 from antiphon.model.tools import BROWSER
@@ -138,6 +138,7 @@ class WebSearch:
     async def opening(
         self,
         request: TurnRequest,
+        limited: Limited,
     ) -> AsyncGenerator[Sequence[TurnEvent | Message], None]:
         return
         yield
