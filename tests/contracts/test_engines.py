@@ -222,6 +222,33 @@ def test_the_chunks_hold_every_token_in_order(case: Case, script: dict[str, Any]
         assert came(case, chunks) == expected_tokens(case, script["completion"])
 
 
+@pytest.mark.parametrize("takes", ["all", "none", "some"])
+def test_what_is_pushed_is_what_would_be_given(case: Case, takes: str) -> None:
+    arrived: list[Chunk] = []
+
+    def push(chunks: Sequence[Chunk]) -> Sequence[Chunk] | None:
+        assert chunks
+        assert not any(chunk.finish for chunk in chunks)
+        if takes == "none" or (takes == "some" and len(arrived) % 3 == 0):
+            return chunks
+        arrived.extend(chunks)
+        return () if len(arrived) % 4 == 0 else None
+
+    async def body(engine: Engine) -> None:
+        request = CompletionRequest(
+            prompt=EMOJI["prompt"], temperature=0.0, max_tokens=400, push=push
+        )
+        async with aclosing(engine.complete(request)) as generator:
+            async for chunks in generator:
+                arrived.extend(chunks)
+
+    use(case, [EMOJI["completion"]], body)
+    plain = complete(case, EMOJI)
+    assert text_of(arrived) == text_of(plain)
+    assert tokens_of(arrived) == tokens_of(plain)
+    assert arrived[-1].finish is not None
+
+
 @pytest.mark.parametrize("script", [ANSWER, TOOL_CALL, EMOJI], ids=lambda s: s["name"])
 def test_the_chunks_read_as_the_messages_the_tokens_are(case: Case, script: dict[str, Any]) -> None:
     chunks = complete(case, script)

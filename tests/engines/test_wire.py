@@ -222,6 +222,57 @@ def test_an_engine_is_read_no_faster_than_its_answer_is_wanted() -> None:
     assert against(serve, body) < total / 2
 
 
+@pytest.mark.parametrize("takes", [True, False])
+def test_what_comes_while_it_is_waited_for_is_pushed(takes: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+        for _ in range(10):
+            writer.write(b"ab")
+            await asyncio.sleep(0.005)
+
+    async def body(wire: Wire, _: str) -> tuple[bytes, bytes]:
+        pushed: list[bytes] = []
+
+        def push(data: bytes) -> bool:
+            pushed.append(data)
+            return takes
+
+        answer = await wire.post("/x", b"{}")
+        answer.push = push
+        read: list[bytes] = []
+        while (data := await answer.read()) or not answer.complete:
+            assert data or not takes
+            read.append(data)
+        wire.release(answer)
+        return b"".join(pushed), b"".join(read)
+
+    pushed, read = against(serve, body)
+    assert pushed.startswith(b"abab")
+    assert pushed + read == b"ab" * 10
+
+
+def test_what_goes_wrong_in_a_push_is_raised_by_the_read() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+        await asyncio.sleep(0.005)
+        writer.write(b"ab")
+        await reader.read()
+
+    async def body(wire: Wire, _: str) -> None:
+        def push(_: bytes) -> bool:
+            raise ValueError("not mine")
+
+        answer = await wire.post("/x", b"{}")
+        answer.push = push
+        with pytest.raises(ValueError, match="not mine"):
+            await answer.read()
+        wire.release(answer)
+
+    against(serve, body)
+
+
 def test_an_answer_given_up_closes_its_connection_at_once() -> None:
     async def run() -> None:
         gone = asyncio.Event()

@@ -112,7 +112,12 @@ class StepEngine:
                     for token in step:
                         count, last = count + 1, token
                         text = (token_bytes(token) or b"").decode("utf-8", "replace")
-                        yield (Chunk((token,), text),)
+                        chunks: Sequence[Chunk] | None = (Chunk((token,), text),)
+                        if chunks and request.push is not None and count > 1:
+                            await asyncio.sleep(0)
+                            chunks = request.push(chunks)
+                        if chunks is not None:
+                            yield chunks
             usage = Usage(prompt_tokens=len(request.prompt), completion_tokens=count)
             yield (Chunk(finish=Finish(FinishReason.STOP, last, usage)),)
         finally:

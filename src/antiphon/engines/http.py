@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self
 
 import msgspec
 
-from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest
+from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest, Push, says_something
 from antiphon.engines.refusal import refusal
 from antiphon.engines.wire import Answer, BrokenAnswerError, ConnectTimeoutError, Wire
 from antiphon.errors import EngineError
@@ -131,13 +131,24 @@ class HttpEngine:
             if answer.status != 200:
                 body = await answer.read_some(MAX_ERROR_BYTES)
                 raise refusal(self.name, answer.status, body, answer.headers)
-            while data := await answer.read():
-                yield reader.feed(data)
+            pushing = None if request.push is None else _Pushed(reader, request.push)
+            while True:
+                data = await answer.read()
+                if pushing is not None and pushing.left is not None:
+                    chunks, pushing.left = pushing.left, None
+                elif data:
+                    chunks = reader.feed(data)
+                else:
+                    chunks = reader.end()
+                    if chunks:
+                        yield chunks
+                    break
+                yield chunks
                 if reader.finished:
                     break
-            else:
-                if not reader.finished and (last := reader.end()):
-                    yield last
+                if pushing is not None and answer.push is None and says_something(chunks):
+                    answer.push = pushing
+            answer.push = None
             if not reader.finished:
                 raise EngineError(f"{self.name} broke off: the stream ended before its last event")
             if self.keep_alive:
@@ -197,6 +208,25 @@ class HttpEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._side.add(task)
         task.add_done_callback(self._side.discard)
+
+
+class _Pushed:
+    """An answer's bytes → chunks → ``push``. ``left`` is what the generator gives instead."""
+
+    __slots__ = ("_push", "_reader", "left")
+
+    def __init__(self, reader: StreamReader, push: Push) -> None:
+        self._reader = reader
+        self._push = push
+        self.left: Sequence[Chunk] | None = None
+
+    def __call__(self, data: bytes) -> bool:
+        chunks = self._reader.feed(data)
+        if self._reader.finished:
+            self.left = chunks
+        elif chunks:
+            self.left = self._push(chunks)
+        return self.left is None
 
 
 async def _drain(answer: Answer) -> None:

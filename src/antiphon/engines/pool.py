@@ -18,7 +18,13 @@ import msgspec
 
 from antiphon.engines.breaker import FAILURES, OPEN_SECONDS, Breaker, BreakerState
 from antiphon.engines.common import Hybrid, common_capabilities, common_reading
-from antiphon.engines.protocol import Capabilities, Chunk, CompletionRequest, Engine
+from antiphon.engines.protocol import (
+    Capabilities,
+    Chunk,
+    CompletionRequest,
+    Engine,
+    says_something,
+)
 from antiphon.errors import EngineError
 
 __all__ = ["Member", "MemberHealth", "Pool"]
@@ -181,10 +187,12 @@ class Pool:
             seat = await self._take(request.affinity, tried, error)
             told = started = False
             convert = self._converter(seat)
+            if convert is not None and request.push is not None:
+                request = msgspec.structs.replace(request, push=None)
             stream = seat.member.engine.complete(request)
             try:
                 async for chunks in stream:
-                    if not started and _says_something(chunks):
+                    if not started and says_something(chunks):
                         started = True
                         seat.breaker.alive()
                         self._remember(request.affinity, seat)
@@ -343,10 +351,6 @@ class Pool:
         if self._capabilities.reading == "hybrid" and own == "ids":
             return Hybrid().convert
         return None
-
-
-def _says_something(chunks: Sequence[Chunk]) -> bool:
-    return any(chunk.tokens or chunk.text or chunk.finish for chunk in chunks)
 
 
 def _dropped(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ take the place of any other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -20,9 +20,11 @@ __all__ = [
     "Finish",
     "FinishReason",
     "GrammarKind",
+    "Push",
     "Reading",
     "TokenLogprob",
     "Usage",
+    "says_something",
 ]
 
 Reading = Literal["ids", "hybrid", "marked", "stripped"]
@@ -51,6 +53,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it answers to any model's name, and is told the client's."""
     context_length: int | None = None
     """Tokens that prompt and completion may have together; None: not known."""
+
+
+Push = Callable[[Sequence["Chunk"]], "Sequence[Chunk] | None"]
+"""Takes chunks. What it returns, the generator gives next; None: nothing. It raises nothing."""
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +93,10 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     affinity: str | None = None
     """Requests with the same value continue one conversation: of several engines, the one that
     served it last holds its prefix."""
+    push: Push | None = None
+    """A shorter way for chunks than the generator's, once that has given some with tokens or text,
+    for all but those with ``finish``: an engine that knows it calls it as they arrive, but only
+    while it is waited for."""
 
 
 class FinishReason(StrEnum):
@@ -170,3 +180,8 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Let go of connections. The engine itself goes on running. May be called twice."""
         ...
+
+
+def says_something(chunks: Sequence[Chunk]) -> bool:
+    """Whether these are a beginning: more than a sign of life."""
+    return any(chunk.tokens or chunk.text or chunk.finish for chunk in chunks)

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -59,6 +59,10 @@ class Answer(asyncio.Protocol):
         self.complete = False
         """The whole body has arrived, though it may not all have been read."""
         self.reusable = False
+        self.push: Callable[[bytes], bool] | None = None
+        """Called with what comes while `read` waits, which goes on waiting if that returns True,
+        else returns nothing."""
+        self._pushed = False
         self._connection = connection
         self._loop = loop
         self._timeout = read_timeout
@@ -83,7 +87,7 @@ class Answer(asyncio.Protocol):
             self._waiter = None
 
     async def read(self) -> bytes:
-        """What has come since the last read, or comes next; empty at the end.
+        """What has come since the last read, or comes next; empty at the end, and for `push`.
 
         Raises TimeoutError after ``read_timeout`` without a byte, OSError if the connection is
         lost, BrokenAnswerError if the body is not whole or not HTTP.
@@ -97,9 +101,10 @@ class Answer(asyncio.Protocol):
             self._waiter = waiter = self._loop.create_future()
             await waiter
             self._waiter = None
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._size = 0
+            if self._pushed:
+                self._pushed = False
+                return b""
+        data = self._taken()
         if self._paused is not None:
             self._paused.resume_reading()
             self._paused = None
@@ -112,6 +117,13 @@ class Answer(asyncio.Protocol):
             pieces.append(data)
             size -= len(data)
         return b"".join(pieces)
+
+    def _taken(self) -> bytes:
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        return data
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -131,6 +143,19 @@ class Answer(asyncio.Protocol):
             self._head_size += len(data)
             if self._head_size > MAX_HEAD_BYTES:
                 self.lost(BrokenAnswerError(f"its headers exceed {MAX_HEAD_BYTES} bytes"))
+        elif (
+            self.push is not None
+            and self._pieces
+            and not self.complete
+            and self._waiter is not None
+            and not self._waiter.done()
+        ):
+            try:
+                if self.push(self._taken()):
+                    return
+                self._pushed = True
+            except Exception as error:  # noqa: BLE001 - raised by `read`
+                self._error = error
         elif self._size > HIGH_WATER and self._paused is None:
             self._paused = self._connection.transport
             self._paused.pause_reading()

@@ -189,13 +189,14 @@ class _Work:
         if self._tools:
             shown = ServedEvents(request.citing, request.view(self._visibility))
 
-        def take(index: int, events: Sequence[TurnEvent]) -> bytes:
+        def take(events: Sequence[TurnEvent], index: int = 0) -> bool:
             watch.events(index, events)
             if shown is not None:
                 events = shown.feed(events)
             if fold is not None:
                 fold(index, events)
-            return written(index, events) if written is not None else b""
+            data = written(index, events) if written is not None else b""
+            return not data or stream is None or stream.push(data)
 
         runner = self._services.runner(self._served)
         if request.n == 1:
@@ -203,21 +204,19 @@ class _Work:
             if self._tools:
                 turn = self._tools.run(runner, request.turn, observer=observer)
             else:
-                turn = runner.run(request.turn, observer=observer)
+                turn = runner.run(request.turn, observer=observer, sink=take)
             async with aclosing(turn) as batches:
                 async for events in batches:
-                    data = take(0, events) if events else b""
-                    if data and stream is not None and not stream.put(data):
-                        await stream.write(data)
+                    if not (events and take(events)) and stream is not None:
+                        await stream.flush()
             return
         from antiphon.turn.choices import run_choices
 
         turns = run_choices(runner, request.turn, request.n, observe=watch.choice)
         async with aclosing(turns) as several:
             async for index, events in several:
-                data = take(index, events) if events else b""
-                if data and stream is not None and not stream.put(data):
-                    await stream.write(data)
+                if not (events and take(events, index)) and stream is not None:
+                    await stream.flush()
 
 
 async def chat_tools(

@@ -58,6 +58,7 @@ class EventStream:
         self._keepalive = keepalive_seconds
         self._on_stall = on_stall
         self._on_begin = on_begin
+        self._behind: list[bytes] = []
         self._ended = False
         self._busy = False
         self._ping: asyncio.Task[None] | None = None
@@ -69,32 +70,38 @@ class EventStream:
         """Begin to watch for silence."""
         self._timer = self._loop.call_later(self._keepalive, self._tick)
 
-    def put(self, data: bytes) -> bool:
-        """Send whole events if that takes no waiting; False: `write` must."""
+    def push(self, data: bytes) -> bool:
+        """Send whole events if that takes no waiting. False: `flush` must send them."""
         direct = self._direct
-        if direct is None or not self.begun or self._ping is not None:
-            return False
-        now = self._loop.time()
-        if now - self._last > PAUSE_SECONDS:
-            self._yielded = now
-        elif now - self._yielded > YIELD_SECONDS:
-            return False
-        self._last = now
-        return direct.write(data)
+        if direct is not None and self.begun and self._ping is None and not self._behind:
+            now = self._loop.time()
+            if now - self._last > PAUSE_SECONDS:
+                self._yielded = now
+            if now - self._yielded <= YIELD_SECONDS:
+                self._last = now
+                if direct.write(data):
+                    return True
+        self._behind.append(data)
+        return False
 
-    async def write(self, data: bytes) -> None:
-        """Send whole events. Waits while the client does not keep up."""
-        if self.put(data):
+    async def flush(self) -> None:
+        """Send what could not be pushed. Waits while the client does not keep up."""
+        if not self._behind:
             return
         if self._ping is not None:
             await self._ping
         self._busy = True
         if not self.begun:
             await self._begin()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send({"type": "http.response.body", "body": self._taken(), "more_body": True})
         self._busy = False
         await asyncio.sleep(0)  # The short way ends here when it is the others' turn.
         self._last = self._yielded = self._loop.time()
+
+    async def write(self, data: bytes) -> None:
+        """Send whole events. Waits while the client does not keep up."""
+        if not self.push(data):
+            await self.flush()
 
     async def end(self, data: bytes) -> None:
         """Send the last events and end the response."""
@@ -104,6 +111,7 @@ class EventStream:
         if not self.begun:
             await self._begin()
         self._ended = True
+        data = self._taken() + data
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def fail(self, error: ApiError) -> None:
@@ -119,6 +127,11 @@ class EventStream:
         if self._ping is not None:
             self._ping.cancel()
             await asyncio.gather(self._ping, return_exceptions=True)
+
+    def _taken(self) -> bytes:
+        behind = b"".join(self._behind)
+        self._behind.clear()
+        return behind
 
     async def _begin(self) -> None:
         self.begun = True

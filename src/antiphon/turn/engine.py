@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
+import msgspec
+
 from antiphon.api.errors import as_api_error
 from antiphon.api.turn import TurnEvent, TurnRequest
 from antiphon.engines.protocol import Chunk, Engine, Finish
@@ -24,6 +26,7 @@ from antiphon.store.protocol import StateStore
 from antiphon.turn.memory import ReasoningMemory
 from antiphon.turn.observe import TurnObserver
 from antiphon.turn.one import OneTurn
+from antiphon.turn.pushing import EventSink, Pushing
 from antiphon.turn.watchdog import Watchdog
 
 __all__ = ["TurnRunner"]
@@ -59,9 +62,15 @@ class TurnRunner:
         self._grammar_holds = True
 
     async def run(
-        self, request: TurnRequest, *, observer: TurnObserver | None = None
+        self,
+        request: TurnRequest,
+        *,
+        observer: TurnObserver | None = None,
+        sink: EventSink | None = None,
     ) -> AsyncGenerator[Sequence[TurnEvent], None]:
         """The turn's events, as they come; an empty sequence says that the engine is alive.
+
+        ``sink`` takes events at once that would be given next, where the engine can push them.
 
         Raises ApiError: before the first event for what is wrong with the request, later if the
         engine breaks off, falls silent, or does not keep to what it is bound to. Closing the
@@ -96,6 +105,10 @@ class TurnRunner:
                 out = turn.prefilled()
                 if out:
                     yield out
+                pushing: Pushing | None = None
+                if sink is not None:
+                    pushing = Pushing(turn.intake, turn.fold, watch, observer, sink)
+                    completion = msgspec.structs.replace(completion, push=pushing)
                 finish: Finish | None = None
                 watch.reading(len(completion.prompt) / limits.prompt_tokens_per_second)
                 async with aclosing(self._engine.complete(completion)) as engine:
@@ -114,6 +127,8 @@ class TurnRunner:
                             assert watch.error is not None
                             raise watch.error from None
                         watch.heard(chunks)
+                        if pushing is not None and pushing.fault is not None:
+                            raise pushing.fault
                         if observer is not None:
                             observer.received(chunks)
                         if finish is not None:

@@ -66,6 +66,11 @@ class Watchdog:
         if something:
             self.silence = self._idle
 
+    def goes_on(self) -> None:
+        """The engine has answered, and is waited for again."""
+        self._last = self._loop.time()
+        self.silence = self._idle
+
     def expired(self) -> bool:
         """Whether a cancellation was this watchdog's and nobody else's."""
         task, self._task = self._task, None
