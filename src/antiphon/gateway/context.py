@@ -7,7 +7,7 @@ and the response's headers are made of it.
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 class DirectBody(Protocol):
     """The shortest way for the body of a response that has begun."""
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, made: Callable[[bytes], bytes] | None = None) -> bool:
         """Send ``data``, which is not the last. False: it has to go the way of ASGI.
 
-        Empty ``data`` only asks whether more would be sent now.
+        What is sent is what ``made`` makes of it; that is called only if it is sent.
         """
         ...
 

@@ -8,6 +8,7 @@ client has stopped reading. A WebSocket is taken where one is served, another up
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
@@ -52,13 +53,15 @@ class BodyWriter:
         self._cycle = cycle
         self._write = cycle.transport.write
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, made: Callable[[bytes], bytes] | None = None) -> bool:
         """Send ``data``, of a response that has begun and goes on. False if that takes waiting, or
-        is of no use: ASGI's own way is for that. Empty ``data`` asks which it is.
+        is of no use: ASGI's own way is for that.
         """
         cycle = self._cycle
         if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
             return False
+        if made is not None:
+            data = made(data)
         if data:  # An empty chunk would be the last.
             self._write(b"%x\r\n%b\r\n" % (len(data), data))
         return True

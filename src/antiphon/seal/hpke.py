@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from functools import cache
+from itertools import count, repeat
 from typing import Final
 
 from antiphon.errors import MissingExtraError
@@ -134,24 +135,21 @@ def random_nonce(size: int) -> bytes:
 class MessageKeys:
     """The AEAD of a response, set up once: nonces count up from the first."""
 
-    __slots__ = ("_base", "_count", "decrypt", "encrypt")
+    __slots__ = ("decrypt", "encrypt", "next_nonce")
 
     encrypt: Callable[[bytes, bytes, bytes | None], bytes]
     """Of nonce, data and associated data; as `cryptography` has it."""
+    next_nonce: Callable[[], bytes]
     decrypt: Callable[[bytes, bytes, bytes | None], bytes]
 
     def __init__(self, suite: Suite, key: bytes, nonce: bytes) -> None:
         cipher = AESGCM(key) if AEADS[suite.aead].name == "aes-128-gcm" else ChaCha20Poly1305(key)
         self.encrypt = cipher.encrypt
         self.decrypt = cipher.decrypt
-        self._base = int.from_bytes(nonce, "big")
-        self._count = 0
-
-    def next_nonce(self) -> bytes:
         # 256**12 of them: no stream reaches the end of the count.
-        nonce = (self._base ^ self._count).to_bytes(NONCE_BYTES, "big")
-        self._count += 1
-        return nonce
+        numbers = map(int.from_bytes(nonce, "big").__xor__, count())
+        nonces = map(int.to_bytes, numbers, repeat(NONCE_BYTES), repeat("big"))  # type: ignore[arg-type]
+        self.next_nonce = nonces.__next__
 
     def seal(self, data: bytes, associated: bytes | None = None) -> bytes:
         return self.encrypt(self.next_nonce(), data, associated)

@@ -6,6 +6,7 @@ seal: a stream of tokens stays one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from starlette.types import Message, Send
@@ -73,6 +74,7 @@ class ChunkedAnswer:
         self._events = False
         self._held = b""
         self._size = 0
+        self._sealed = self._padded if padding.sizes else self._sealer.seal_content
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
@@ -90,17 +92,18 @@ class ChunkedAnswer:
                 bool(self._padding.sizes) and kinds[:1] != [] and (kinds[0].startswith(_EVENTS))
             )
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, made: Callable[[bytes], bytes] | None = None) -> bool:
         direct = self._direct
-        if direct is None or not self.begun or not direct.write(b""):
-            return False  # Before it is sealed: each seal counts.
+        if direct is None or not self.begun or made is not None:
+            return False
+        return direct.write(data, self._sealed)
+
+    def _padded(self, data: bytes) -> bytes:
         if self._events:
             data = self._filled(data)
-        elif self._padding.sizes and data:
+        elif data:
             self._size += len(encode_content(data))
-        if data:
-            direct.write(self._sealer.seal_content(data))
-        return True
+        return self._sealer.seal_content(data)
 
     async def _piece(self, data: bytes) -> None:
         if self._events:
