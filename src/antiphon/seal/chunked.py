@@ -101,8 +101,9 @@ class ChunkedResponseSealer(_Sealer):
     def __init__(self, response: ResponseSecret, *, nonce: bytes | None = None) -> None:
         """``nonce`` is for the examples of the specification alone."""
         start = nonce or hpke.random_nonce(response.suite.response_nonce)
-        self._keys = response.keys(start)
-        super().__init__(start, self._keys.seal)
+        keys = response.keys(start)
+        self._next_nonce, self._encrypt = keys.next_nonce, keys.encrypt
+        super().__init__(start, keys.seal)
 
     def seal_content(self, data: bytes) -> bytes:
         """What `seal` gives for a piece of content (`encode_content`), in one step for sizes that
@@ -111,9 +112,8 @@ class ChunkedResponseSealer(_Sealer):
         size = len(data)
         if self._start or self._done or not _TWO_BYTES <= size < _CONTENT_BYTES:
             return self.seal(encode_content(data))
-        keys = self._keys
         plain = (size | _TWO_BYTES_MARK).to_bytes(2, "big") + data
-        sealed = keys.encrypt(keys.next_nonce(), plain, None)
+        sealed = self._encrypt(self._next_nonce(), plain, None)
         return (len(sealed) | _TWO_BYTES_MARK).to_bytes(2, "big") + sealed
 
 

@@ -7,6 +7,7 @@ seal: a stream of tokens stays one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.types import Message, Send
@@ -74,7 +75,7 @@ class ChunkedAnswer:
         self._events = False
         self._held = b""
         self._size = 0
-        self._sealed = self._padded if padding.sizes else self._sealer.seal_content
+        self.write: Callable[..., bool] = _not_yet
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
@@ -91,12 +92,6 @@ class ChunkedAnswer:
             self._events = (
                 bool(self._padding.sizes) and kinds[:1] != [] and (kinds[0].startswith(_EVENTS))
             )
-
-    def write(self, data: bytes, made: Callable[[bytes], bytes] | None = None) -> bool:
-        direct = self._direct
-        if direct is None or not self.begun or made is not None:
-            return False
-        return direct.write(data, self._sealed)
 
     def _padded(self, data: bytes) -> bytes:
         if self._events:
@@ -118,6 +113,9 @@ class ChunkedAnswer:
         await self._send(
             {"type": "http.response.body", "body": self._sealer.seal(plain), "more_body": True}
         )
+        if self._direct is not None:
+            sealed = self._padded if self._padding.sizes else self._sealer.seal_content
+            self.write = partial(self._direct.write, made=sealed)
 
     async def _last(self, data: bytes) -> None:
         if self._events:
@@ -150,6 +148,11 @@ class ChunkedAnswer:
             return data
         self._held = data[end:]
         return self._padding.fill_events(data[:end])
+
+
+def _not_yet(_: bytes) -> bool:
+    """The head goes first, which is not for `DirectBody`."""
+    return False
 
 
 def _end_of_events(data: bytes) -> int:
