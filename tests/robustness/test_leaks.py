@@ -6,6 +6,7 @@ the engine), and the next request is answered.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from tests.robustness.faulty import KINDS, Detected, request, served
 from tests.robustness.judging import judge_error
 
 from antiphon.engines.breaker import FAILURES
+from antiphon.engines.wire import Answer as EngineAnswer
+from antiphon.gateway.context import RequestContext
 
 SOAK = int(os.environ.get("ANTIPHON_SOAK", "1"))
 
@@ -76,6 +79,28 @@ def test_an_engine_that_fails_is_an_error_and_the_next_request_works(
     assert b"error" not in again.body
     until(lambda: gateway.held == (0, 0, 0, 0))
     until(lambda: gateway.tasks <= tasks)
+
+
+def requests_alive() -> int:
+    """What exists of requests, here and to engines, cycles that nobody has found yet too."""
+    kinds = (EngineAnswer, RequestContext)
+    return sum(issubclass(type(found), kinds) for found in gc.get_objects())
+
+
+@pytest.mark.parametrize("how", [{"stream": True}, {"stream": False}, {"temperature": 9}], ids=str)
+def test_a_request_is_let_go_of_without_a_search_for_cycles(
+    gateway: Detected, how: dict[str, object]
+) -> None:
+    gateway.ask(**how)
+    gc.collect()
+    gc.disable()
+    try:
+        before = requests_alive()
+        for _ in range(10):
+            gateway.ask(**how)
+        until(lambda: requests_alive() <= before)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.slow

@@ -184,6 +184,13 @@ class Answer(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def let_go(self) -> None:
+        """It is read no further. It and its parser know each other: without this, they would stay
+        until cycles are looked for.
+        """
+        self.push = None
+        del self._parser
+
     def _framed(self) -> bool:
         return "transfer-encoding" in self.headers or "content-length" in self.headers
 
@@ -315,6 +322,7 @@ class Wire:
         answer.quiet()
         if connection is None:
             return
+        answer.let_go()
         connection.transport.set_protocol(connection)
         reusable = answer.complete and answer.reusable and self._keep_alive
         if connection.closed or not reusable or len(self._kept) >= MAX_KEPT:

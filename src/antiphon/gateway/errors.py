@@ -79,13 +79,20 @@ class ErrorBoundary:
         except ClientGoneError:
             context.status = CLIENT_GONE
         except Exception as error:  # noqa: BLE001 - the one place that may see anything
-            answer = to_api_error(error, context)
-            context.error = context.error or answer.code
-            if not context.status:
-                prefix = "websocket." if scope["type"] == "websocket" else ""
-                await send_error(sender, answer, prefix=prefix)
+            await _tell(error, context, scope, sender)
         finally:
             self._finished(scope, context)
+            context.direct = None  # It knows the connection, which knows the scope, and so on.
+
+
+async def _tell(error: Exception, context: RequestContext, scope: Scope, send: Send) -> None:
+    # A function of its own: where an error is caught, a name for it would keep the error alive,
+    # which knows that place, and with it the whole request.
+    answer = to_api_error(error, context)
+    context.error = context.error or answer.code
+    if not context.status:
+        prefix = "websocket." if scope["type"] == "websocket" else ""
+        await send_error(send, answer, prefix=prefix)
 
 
 def to_api_error(error: Exception, context: RequestContext) -> ApiError:

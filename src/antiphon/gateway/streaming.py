@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from antiphon.gateway.context import context_of
+from antiphon.gateway.context import RequestContext, context_of
 from antiphon.gateway.errors import ClientGoneError, to_api_error
 from antiphon.gateway.http import ABORT
 from antiphon.gateway.services import Services
@@ -43,11 +43,15 @@ async def serve_events(
     except Exception as error:
         if not stream.begun:
             raise
-        answer = to_api_error(error, context)
-        context.error = answer.code
-        await stream.fail(answer)
+        await _fail(stream, error, context)
     finally:
         await stream.close()
+
+
+async def _fail(stream: EventStream, error: Exception, context: RequestContext) -> None:
+    answer = to_api_error(error, context)
+    context.error = answer.code
+    await stream.fail(answer)
 
 
 def _nothing() -> None:
