@@ -116,6 +116,16 @@ def test_the_defaults_are_sent_and_not_left_to_the_engine(adapter: Adapter) -> N
         assert any(f'"top_k":{gap}{off}' in flat for gap in ("", " ") for off in (0, -1))
 
 
+def test_llama_cpp_is_told_that_greedy_is_the_likeliest_token_alone() -> None:
+    """Weighing the whole vocabulary first costs as much as a small model; log probabilities are of
+    all of it.
+    """
+    adapter = ADAPTERS["llama.cpp"]
+    assert run_adapter(adapter, temperature=0.0)[0]["top_k"] == 1
+    assert run_adapter(adapter, temperature=0.0, logprobs=3)[0]["top_k"] == 0
+    assert run_adapter(adapter, temperature=0.5, top_k=9)[0]["top_k"] == 9
+
+
 def test_the_limit_is_sent(adapter: Adapter) -> None:
     body, _ = run_adapter(adapter, max_tokens=4321)
     assert 4321 in leaves(body)

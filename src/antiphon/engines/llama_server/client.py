@@ -239,6 +239,12 @@ def _logprobs(frame: bytes, most: int) -> tuple[TokenLogprob, ...]:
         raise EngineError(f"log probabilities that are none: {error}") from error
 
 
+def _top_k(request: CompletionRequest) -> int:
+    """Greedy is the likeliest token: told so, the server does not weigh the whole vocabulary."""
+    greedy = request.temperature == 0 and request.logprobs is None
+    return 1 if greedy else request.top_k
+
+
 def _body(request: CompletionRequest, model: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {
         "prompt": list(request.prompt),
@@ -249,7 +255,7 @@ def _body(request: CompletionRequest, model: str | None) -> dict[str, Any]:
         "n_predict": -1 if request.max_tokens is None else request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "top_k": request.top_k,
+        "top_k": _top_k(request),
         "min_p": request.min_p,
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
