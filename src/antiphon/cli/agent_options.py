@@ -10,6 +10,7 @@ import click
 
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.options import Decorated, assigned, engine_option
+from antiphon.cli.seal_client import pin_options, via_option
 
 if TYPE_CHECKING:
     from antiphon.settings.model import Settings
@@ -82,21 +83,8 @@ def agent_options() -> Callable[[Decorated], Decorated]:
             help="A gateway that is spoken to sealed, instead of an engine. ANTIPHON_API_KEY is its"
             " key.",
         ),
-        click.option(
-            "--seal-key",
-            "pins",
-            metavar="PIN",
-            multiple=True,
-            help="The gateway's key, as for 'antiphon seal ask'. Default: trusted on first use.",
-        ),
-        click.option("--via", metavar="URL", help="A relay to send through; needs --seal-key."),
-        click.option(
-            "--known",
-            type=click.Path(dir_okay=False, path_type=Path),
-            metavar="FILE",
-            help="Where keys that were trusted on first use are remembered; default: a file of"
-            " yours.",
-        ),
+        pin_options,
+        via_option(),
         click.option(
             "--effort",
             type=click.Choice(["low", "medium", "high"]),

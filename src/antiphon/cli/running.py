@@ -108,12 +108,13 @@ async def assemble(
     those that are given. Raises what the command line reports.
     """
     settings = given.settings
+    models = models or _models(given, view)
     folder = given.workspace or Path.cwd().resolve()
     saved, log = open_session(given, folder, stack)
     # Sandboxes take as long to be tried as a model to be found: side by side.
     making = asyncio.ensure_future(_make(given, folder, saved))
     try:
-        found = await stack.enter_async_context(models or _models(given, view))
+        found = await stack.enter_async_context(models)
         model = await found.pick(given.model)
     except BaseException:
         await _unmake(making)

@@ -22,6 +22,7 @@ from antiphon.cli.seal_client import (
     say_first_use,
     sealed_client,
     text_of,
+    via_option,
 )
 from antiphon.cli.terminal import Terminal, printable
 
@@ -51,7 +52,7 @@ def seal() -> None:
 @seal.command()
 @click.option("--to", "url", metavar="URL", required=True, help="The gateway.")
 @click.argument("text")
-@click.option("--via", metavar="URL", help="A relay to send through; needs --seal-key.")
+@via_option()
 @pin_options
 @inner_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object when all is there.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from antiphon.cli.errors import CommandLineError, DataError
+from antiphon.cli.options import Decorated
 
 if TYPE_CHECKING:
     from antiphon.seal import Client
@@ -27,12 +28,13 @@ __all__ = [
     "say_first_use",
     "sealed_client",
     "text_of",
+    "via_option",
 ]
 
 KEY_VARIABLE: Final = "ANTIPHON_API_KEY"
 
 
-def known_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def known_option(help: str) -> Callable[[Decorated], Decorated]:
     """``--known FILE``, as ``known: Path | None``."""
     return click.option(
         "--known",
@@ -42,7 +44,12 @@ def known_option(help: str) -> Callable[[Callable[..., None]], Callable[..., Non
     )
 
 
-def pin_options(command: Callable[..., None]) -> Callable[..., None]:
+def via_option() -> Callable[[Decorated], Decorated]:
+    """``--via URL``."""
+    return click.option("--via", metavar="URL", help="A relay to send through; needs --seal-key.")
+
+
+def pin_options(command: Decorated) -> Decorated:
     """Which key is believed."""
     key = click.option(
         "--seal-key",

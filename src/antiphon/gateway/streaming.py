@@ -49,6 +49,7 @@ async def serve_events(
 
 
 async def _fail(stream: EventStream, error: Exception, context: RequestContext) -> None:
+    # A function of its own, so that no name where the error is caught keeps it alive.
     answer = to_api_error(error, context)
     context.error = answer.code
     await stream.fail(answer)
