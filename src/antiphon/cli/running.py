@@ -30,6 +30,7 @@ from antiphon.cli.asking import asker
 from antiphon.cli.errors import CommandLineError
 from antiphon.cli.run import EXIT_CODES, REFUSED
 from antiphon.cli.run_view import JsonView, Notes, RunView, TextView
+from antiphon.cli.seal_client import first_contact
 from antiphon.cli.serve_view import MAKESHIFT
 from antiphon.errors import MissingExtraError, SettingsError
 from antiphon.settings.model import AgentSettings, Settings
@@ -272,10 +273,7 @@ def _sealed(
     from antiphon.agent.sealed import open_sealed
 
     def first_use(gateway: str, fingerprint: str) -> None:
-        view.note(
-            f"first contact with {gateway}: its key {fingerprint} is remembered;"
-            " compare it with what 'antiphon serve --seal' prints there"
-        )
+        view.note(first_contact(gateway, fingerprint))
 
     return open_sealed(
         settings,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "chat_body",
     "clear_errors",
+    "first_contact",
     "first_model",
     "inner_options",
     "key_headers",
@@ -135,11 +136,15 @@ def say_first_use(client: Client, url: str, pins: tuple[str, ...], known: Path |
 
     gateway = Target.parse(url).url
     if KnownGateways(known).get(gateway) is None:
-        click.echo(
-            f"first contact with {gateway}: its key {client.fingerprint()} is remembered;"
-            " compare it with what 'antiphon serve --seal' prints there",
-            err=True,
-        )
+        click.echo(first_contact(gateway, client.fingerprint()), err=True)
+
+
+def first_contact(gateway: str, fingerprint: str) -> str:
+    """What a person is told of a key that is trusted because it is the first."""
+    return (
+        f"first contact with {gateway}: its key {fingerprint} is remembered;"
+        " compare it with what 'antiphon serve --seal' prints there"
+    )
 
 
 def first_model(client: Client, headers: dict[str, str]) -> str:
