@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon.engines.frames import LineFrames, SseFrames
@@ -41,6 +41,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join),
     st.lists(st.integers(0, 10_000), max_size=20),
 )
+@example(b"data: x\n\n\xef\xbb\xbfdata: x\n\n\r\n", [9])
 def test_events_are_those_of_the_standard(data: bytes, places: list[int]) -> None:
     frames, standard = SseFrames(), ServerSentEventDecoder()
     found = [frame for piece in cut(data, places) for frame in frames.feed(piece)]

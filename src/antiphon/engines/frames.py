@@ -42,9 +42,9 @@ class SseFrames:
         if (
             not rest
             and self._begun
-            and chunk[-2:] == b"\n\n"
             and chunk.find(b"\n") == len(chunk) - 2
-            and chunk[:6] == _DATA
+            and chunk.endswith(b"\n\n")
+            and chunk.startswith(_DATA)
         ):
             return [chunk[6:-2]]  # One event a read: nobody hurries.
         if rest:
@@ -78,7 +78,9 @@ class SseFrames:
 
     def _feed_standard(self, chunk: bytes) -> list[bytes]:
         if self._standard is None:
-            self._standard = ServerSentEventDecoder(max_event_bytes=self._limit)
+            self._standard = ServerSentEventDecoder(
+                max_event_bytes=self._limit, begun=self._begun
+            )
             chunk = b"".join([*self._rest, chunk])
             self._rest.clear()
         return [event.data.encode() for event in self._standard.feed(chunk)]

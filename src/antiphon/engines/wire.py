@@ -138,27 +138,31 @@ class Answer(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.lost(BrokenAnswerError(f"its answer is not HTTP: {error}"))
-        self._size += len(data)
-        if not self.status:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD_BYTES:
-                self.lost(BrokenAnswerError(f"its headers exceed {MAX_HEAD_BYTES} bytes"))
-        elif (
-            self.push is not None
-            and self._pieces
+        push, waiter, pieces = self.push, self._waiter, self._pieces
+        if (
+            push is not None
+            and waiter is not None
+            and pieces
             and not self.complete
-            and self._waiter is not None
-            and not self._waiter.done()
+            and not waiter.done()
         ):
+            # What waits is read at once, so there is one piece, but for a chunk cut in two.
+            data = pieces.pop() if len(pieces) == 1 else self._taken()
             try:
-                if self.push(self._taken()):
+                if push(data):
                     return
                 self._pushed = True
             except Exception as error:  # noqa: BLE001 - raised by `read`
                 self._error = error
-        elif self._size > HIGH_WATER and self._paused is None:
-            self._paused = self._connection.transport
-            self._paused.pause_reading()
+        elif not self.status:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD_BYTES:
+                self.lost(BrokenAnswerError(f"its headers exceed {MAX_HEAD_BYTES} bytes"))
+        else:
+            self._size += len(data)
+            if self._size > HIGH_WATER and self._paused is None:
+                self._paused = self._connection.transport
+                self._paused.pause_reading()
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:

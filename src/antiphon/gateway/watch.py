@@ -76,7 +76,7 @@ class RequestWatch:
         if choice.first is None and events:
             choice.saw_first(events, self._to.clock)
         if len(events) == 1 and events[0].__class__ is PartDelta:
-            choice.pieces[choice.kind] += 1
+            choice.said += 1
         else:
             choice.saw(events)
 
@@ -188,6 +188,7 @@ class _Choice:
         "kind",
         "pieces",
         "recovered",
+        "said",
         "span",
     )
 
@@ -197,6 +198,8 @@ class _Choice:
         self._received = 0
         self.pieces: Counter[PartKind | None] = Counter()
         """Pieces of text by what they belong to."""
+        self.said = 0
+        """Those of the open part, which are not among them yet."""
         self._usage: Usage | None = None
         self.completions = completions
         self.span = span
@@ -238,18 +241,23 @@ class _Choice:
     def saw(self, events: Sequence[TurnEvent]) -> None:
         for event in events:
             if event.__class__ is PartDelta:
-                self.pieces[self.kind] += 1
+                self.said += 1
             elif isinstance(event, PartStart):
-                self.kind = event.kind
+                self._turns_to(event.kind)
             elif isinstance(event, PartEnd):
                 if self.kind is PartKind.CALL:
                     kind = _arguments(event)
                     self.calls[kind] = self.calls.get(kind, 0) + 1
-                self.kind = None
+                self._turns_to(None)
             elif isinstance(event, Recovered):
                 self._mended(event)
             elif isinstance(event, TurnEnd):
                 self.end = event
+
+    def _turns_to(self, kind: PartKind | None) -> None:
+        self.pieces[self.kind] += self.said
+        self.said = 0
+        self.kind = kind
 
     def _mended(self, event: Recovered) -> None:
         code = event.diagnostic.code
@@ -281,6 +289,7 @@ class _Choice:
         """Tokens by channel. Reasoning is counted by the turn; the rest is shared between
         commentary and final by the pieces that came of each.
         """
+        self._turns_to(self.kind)
         rest = max(0, usage.completion_tokens - usage.reasoning_tokens)
         pieces = self.pieces.total() - self.pieces[PartKind.REASONING]
         commentary = pieces - self.pieces[PartKind.ANSWER]

@@ -28,14 +28,17 @@ class ServerSentEvent(NamedTuple):
 
 
 class ServerSentEventDecoder:
-    """Feed it bytes in any chunks. An event that the stream breaks off is never given."""
+    """Feed it bytes in any chunks. An event that the stream breaks off is never given.
 
-    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    ``begun``: somebody else has read the stream's first lines, and with them a byte order mark.
+    """
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES, begun: bool = False) -> None:
         self._limit = max_event_bytes
         self._rest: list[bytes] = []
         self._size = 0
         self._after_cr = False
-        self._first_line = True
+        self._first_line = not begun
         self._data: list[str] = []
         self._event = self._id = ""
 

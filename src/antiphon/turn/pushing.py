@@ -8,6 +8,7 @@ client that keeps up goes through the generators as before.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,7 +30,7 @@ _NOTHING: Final[tuple[Chunk, ...]] = ()
 class Pushing:
     """The `CompletionRequest.push` of one completion. ``fault`` is what went wrong in it."""
 
-    __slots__ = ("_fold", "_intake", "_observer", "_sink", "_watch", "fault")
+    __slots__ = ("_fold", "_intake", "_now", "_observer", "_sink", "_watch", "fault")
 
     def __init__(
         self,
@@ -44,13 +45,14 @@ class Pushing:
         self._watch = watch
         self._observer = observer
         self._sink = sink
+        self._now = asyncio.get_running_loop().time
         self.fault: Exception | None = None
 
     def __call__(self, chunks: Sequence[Chunk]) -> Sequence[Chunk] | None:
         over = self._fold.over
         if over is not None or self.fault is not None:
             return chunks
-        self._watch.goes_on()
+        self._watch.last = self._now()
         try:
             if self._observer is not None:
                 self._observer.received(chunks)

@@ -18,19 +18,20 @@ class Watchdog:
 
     ``silence`` is how long it may be silent now: `reading` makes it longer, what is `heard` ends
     that. Between `waits` and `heard`, the current task may be cancelled; `expired` says that it was
-    this watchdog. A slow client is not the engine's silence.
+    this watchdog. A slow client is not the engine's silence. ``last`` is when the engine was last
+    heard of, by the event loop's clock; who hears of it without the task's being woken sets it.
     """
 
     __slots__ = (
         "_cancelling",
         "_deadline",
         "_idle",
-        "_last",
         "_loop",
         "_task",
         "_timer",
         "_total",
         "error",
+        "last",
         "silence",
     )
 
@@ -38,8 +39,8 @@ class Watchdog:
         self._loop = asyncio.get_running_loop()
         self._idle = self.silence = idle
         self._total = total
-        self._last = self._loop.time()
-        self._deadline = self._last + total
+        self.last = self._loop.time()
+        self._deadline = self.last + total
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self.error: ApiError | None = None
@@ -55,7 +56,7 @@ class Watchdog:
 
     def waits(self) -> None:
         """The turn waits for the engine now. Raises ApiError if its time is over."""
-        self._last = now = self._loop.time()
+        self.last = now = self._loop.time()
         if now >= self._deadline:
             raise self._late()
         self._task = asyncio.current_task(self._loop)
@@ -65,11 +66,6 @@ class Watchdog:
         self._task = None
         if something:
             self.silence = self._idle
-
-    def goes_on(self) -> None:
-        """The engine has answered, and is waited for again."""
-        self._last = self._loop.time()
-        self.silence = self._idle
 
     def expired(self) -> bool:
         """Whether a cancellation was this watchdog's and nobody else's."""
@@ -81,7 +77,7 @@ class Watchdog:
     def _look(self) -> None:
         now = self._loop.time()
         waiting = self._task is not None
-        if waiting and now >= min(self._deadline, self._last + self.silence):
+        if waiting and now >= min(self._deadline, self.last + self.silence):
             if now >= self._deadline:
                 self.error = self._late()
             else:
@@ -97,7 +93,7 @@ class Watchdog:
             return
         # `silence` may become shorter in the meantime, down to `idle`.
         next_look = min(
-            self._last + self.silence if waiting else now + self._idle, now + self._idle
+            self.last + self.silence if waiting else now + self._idle, now + self._idle
         )
         if now < self._deadline:
             next_look = min(next_look, self._deadline)

@@ -92,6 +92,10 @@ class ChatStream:
         if not events:
             return b""
         choice = self._choices[index]
+        if len(events) == 1 and choice.flowing is not None:
+            event = events[0]
+            if event.__class__ is PartDelta:
+                return b"".join((choice.flowing, _ENCODE(event.text), choice.after))
         out: list[bytes] = []
         if not choice.opened:
             out.append(choice.open())
@@ -101,7 +105,7 @@ class ChatStream:
             elif isinstance(event, PartStart):
                 choice.start(event, out)
             elif isinstance(event, PartEnd):
-                choice.before = None
+                choice.before = choice.flowing = None
             elif isinstance(event, Annotated):
                 notes = [annotation(note) for note in event.annotations]
                 out.append(choice.frame(_ENCODE({"annotations": notes})))
@@ -148,6 +152,7 @@ class _Choice:
         "after",
         "before",
         "between",
+        "flowing",
         "opened",
         "state",
     )
@@ -174,6 +179,8 @@ class _Choice:
         """What goes before the next text. None: the open part is hidden, or there is none."""
         self.between: bytes | None = None
         """Not None: the text comes twice, with this between."""
+        self.flowing: bytes | None = None
+        """Not None: text is simply more of it, and this goes before it."""
         self.after = b""
 
     def frame(self, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null") -> bytes:
@@ -191,7 +198,7 @@ class _Choice:
         state = self.state
         target = state.start(part)
         self._fresh = True
-        self.between = None
+        self.between = self.flowing = None
         if target is Target.HIDDEN:
             self.before = None
         elif target is Target.CONTENT:
@@ -240,6 +247,8 @@ class _Choice:
         if self._fresh:
             self._fresh = False
             text = self.state.said() + text
+            if self.between is None and not self._logprobs:
+                self.flowing = before
         if event.logprobs and self._logprobs and self.state.target is Target.CONTENT:
             logprobs = _ENCODE(choice_logprobs(event.logprobs))
             out.append(self.frame(b'{"content":' + _ENCODE(text) + b"}", logprobs=logprobs))

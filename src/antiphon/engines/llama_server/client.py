@@ -92,7 +92,7 @@ class _Probabilities(msgspec.Struct):
     completion_probabilities: list[_Chosen] = []
 
 
-_PIECE: Final = msgspec.json.Decoder(_Piece)
+_DECODE: Final = msgspec.json.Decoder(_Piece).decode
 _END: Final = msgspec.json.Decoder(_End)
 _PROBABILITIES: Final = msgspec.json.Decoder(_Probabilities)
 
@@ -134,16 +134,16 @@ class _Reader:
         self.finished = False
         self._name = name
         self._logprobs = logprobs
+        self._known = (_CHUNKS if logprobs is None else _NO_CHUNKS).get
         self._frames = SseFrames()
         self._last = -1
 
     def feed(self, data: bytes) -> list[Chunk]:
         chunks: list[Chunk] = []
-        decode = _PIECE.decode
-        known = (_CHUNKS if self._logprobs is None else _NO_CHUNKS).get
+        known = self._known
         for frame in self._frames.feed(data):
             try:
-                piece = decode(frame)
+                piece = _DECODE(frame)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise EngineError(f"{self._name} sent an event that is not one: {error}") from error
             tokens = piece.tokens
