@@ -78,9 +78,7 @@ class SseFrames:
 
     def _feed_standard(self, chunk: bytes) -> list[bytes]:
         if self._standard is None:
-            self._standard = ServerSentEventDecoder(
-                max_event_bytes=self._limit, begun=self._begun
-            )
+            self._standard = ServerSentEventDecoder(max_event_bytes=self._limit, begun=self._begun)
             chunk = b"".join([*self._rest, chunk])
             self._rest.clear()
         return [event.data.encode() for event in self._standard.feed(chunk)]

@@ -92,9 +92,7 @@ class Watchdog:
             self._task.cancel()
             return
         # `silence` may become shorter in the meantime, down to `idle`.
-        next_look = min(
-            self.last + self.silence if waiting else now + self._idle, now + self._idle
-        )
+        next_look = min(self.last + self.silence if waiting else now + self._idle, now + self._idle)
         if now < self._deadline:
             next_look = min(next_look, self._deadline)
         self._timer = self._loop.call_at(next_look, self._look)
