@@ -202,38 +202,43 @@ def burst_rows(stage: Stage, options: argparse.Namespace) -> list[Row]:
 
 def paced(
     port: int, streams: int, tokens: int, rounds: int, who: str, pid: int | None = None
-) -> tuple[float, list[float]]:
-    """CPU µs a token, and every stream's seconds to its first token, 8k tokens of history each."""
+) -> tuple[list[float], list[float]]:
+    """CPU µs a token of each round, and every stream's seconds to its first token, 8k tokens of
+    history each."""
 
-    async def run() -> tuple[float, list[float]]:
+    async def run() -> tuple[list[float], list[float]]:
         check([await request(port, chat_body(8000))], tokens, who)
-        before, firsts = cpu_seconds(pid or 0) if pid else 0.0, []
+        costs, firsts = [], []
         for number in range(rounds):
             bodies = [chat_body(8000, seed=number * streams + n) for n in range(streams)]
+            before = cpu_seconds(pid) if pid else 0.0
             answers = await open_streams(port, bodies, spread=1.0)
+            spent = cpu_seconds(pid) - before if pid else 0.0
             check(answers, tokens, who)
+            costs.append(spent / (streams * tokens) * 1e6)
             firsts += [answer.first for answer in answers]
-        spent = cpu_seconds(pid) - before if pid else 0.0
-        return spent / (rounds * streams * tokens) * 1e6, firsts
+        return costs, firsts
 
     return asyncio.run(run())
 
 
 def paced_rows(stage: Stage, options: argparse.Namespace) -> list[Row]:
     streams, rate = 50, 40.0
-    tokens, rounds = (60, 1) if options.quick else (200, 6)
+    tokens, rounds = (60, 1) if options.quick else (200, 9)
     stage.pace(tokens, rate)
     print("\nPaced: 50 streams of 40 tokens/s, each with 8k tokens of cached history")
     _, bare = paced(stage.upstream_port, streams, tokens, max(rounds // 2, 1), "upstream")
     base = statistics.median(bare)
     with stage.gateway() as (child, port):
-        cost, firsts = paced(port, streams, tokens, rounds, "gateway", child.pid)
+        costs, firsts = paced(port, streams, tokens, rounds, "gateway", child.pid)
+    cost = statistics.median(costs)
     p50 = (percentile(firsts, 0.5) - base) * 1e3
     p99 = (percentile(firsts, 0.99) - base) * 1e3
     bare99 = (percentile(bare, 0.99) - base) * 1e3
     rows = [
         row("50 streams of 40 tokens/s: CPU a token", "at most 80 µs", f"{cost:.1f} µs",
-            f"{cost * streams * rate / 1e4:.0f}% of a core", ok=cost <= 80),
+            f"{min(costs):.1f} to {max(costs):.1f}; {cost * streams * rate / 1e4:.0f}% of a core",
+            ok=cost <= 80),
         row("first token with 8k tokens of history, added, p50", "at most 3 ms", f"{p50:.1f} ms",
             f"bare upstream {base * 1e3:.1f} ms", ok=p50 <= 3),
         row("first token with 8k tokens of history, added, p99", "at most 15 ms", f"{p99:.1f} ms",
@@ -242,7 +247,7 @@ def paced_rows(stage: Stage, options: argparse.Namespace) -> list[Row]:
     if options.litellm:
         few = 10  # more than it can carry with one core
         with stage.litellm(options.litellm) as (child, port):
-            theirs, their_firsts = paced(port, few, tokens, 1, "LiteLLM", child.pid)
+            (theirs,), their_firsts = paced(port, few, tokens, 1, "LiteLLM", child.pid)
         added = (percentile(their_firsts, 0.5) - base) * 1e3
         rows.append(
             row(f"LiteLLM, {few} such streams: CPU a token; first token added, p50", "",
