@@ -77,6 +77,14 @@ class Stage:
             raise RuntimeError(f"the gateway did not say where it listens:\n{log}")
 
     @contextlib.contextmanager
+    def copy(self) -> Iterator[tuple[Child, int]]:
+        """In the gateway's place: what only copies bytes."""
+        command = [sys.executable, str(HERE / "gateway_copy.py"), str(self.upstream_port)]
+        with Child(*command, core=GATEWAY_CORE, log=self.folder / "copy.log") as child:
+            log = child.wait_for("listening on ")
+            yield child, int(log.split("listening on ")[1].split()[0])
+
+    @contextlib.contextmanager
     def litellm(self, command: str) -> Iterator[tuple[Child, int]]:
         port = 4000 + os.getpid() % 1000
         config = self.folder / "litellm.yaml"
@@ -231,14 +239,16 @@ def paced_rows(stage: Stage, options: argparse.Namespace) -> list[Row]:
     base = statistics.median(bare)
     with stage.gateway() as (child, port):
         costs, firsts = paced(port, streams, tokens, rounds, "gateway", child.pid)
-    cost = statistics.median(costs)
+    with stage.copy() as (child, port):
+        copied, _ = paced(port, streams, tokens, max(rounds // 3, 1), "copy", child.pid)
+    cost, least = statistics.median(costs), statistics.median(copied)
     p50 = (percentile(firsts, 0.5) - base) * 1e3
     p99 = (percentile(firsts, 0.99) - base) * 1e3
     bare99 = (percentile(bare, 0.99) - base) * 1e3
     rows = [
         row("50 streams of 40 tokens/s: CPU a token", "at most 80 µs", f"{cost:.1f} µs",
-            f"{min(costs):.1f} to {max(costs):.1f}; {cost * streams * rate / 1e4:.0f}% of a core",
-            ok=cost <= 80),
+            f"{min(costs):.1f} to {max(costs):.1f}; {cost * streams * rate / 1e4:.0f}% of a core;"
+            f" copying the bytes and no more: {least:.1f} µs", ok=cost <= 80),
         row("first token with 8k tokens of history, added, p50", "at most 3 ms", f"{p50:.1f} ms",
             f"bare upstream {base * 1e3:.1f} ms", ok=p50 <= 3),
         row("first token with 8k tokens of history, added, p99", "at most 15 ms", f"{p99:.1f} ms",
@@ -372,8 +382,8 @@ METHOD = """\
 Upstream: a wire fake of llama.cpp's server, one event a token, which shares core 1 with the load; \
 the gateway has core 0. CPU is the gateway's process, kernel time included, for each upstream \
 token. Every token arrives as an event of its own. The physical limit of a stream of single events \
-is two system calls a token, one to read it and one to write it: about 10 µs here when none are \
-joined."""
+is two system calls a token, one to read it and one to write it, and a sleep between two: what \
+that costs here, in the same minutes, stands beside the row (`gateway_copy.py`)."""
 
 
 def _options() -> argparse.Namespace:
