@@ -10,7 +10,7 @@ import pytest
 from tests.gateway.governing import add_key, answering, bearer, chat, with_keys
 
 from antiphon.api.errors import ApiError
-from antiphon.gateway.guards import check_host, host_name, is_loopback
+from antiphon.gateway.guards import MAX_HOST, check_host, host_name, is_loopback
 from antiphon.settings.model import CorsSettings, ServerSettings, Settings
 
 PAGE = "https://chat.example.com"
@@ -78,7 +78,8 @@ def test_a_host_header_is_read_strictly(header: str, name: str | None) -> None:
 
 def test_allowed_hosts_are_let_in_whatever_their_case_and_port() -> None:
     check_host("Box.lan:8000", ["box.LAN"])
-    for header in ("evil.com", None, "", "localhost evil.com", "box.lan.evil.com"):
+    endless = "a" * MAX_HOST + ".localhost"
+    for header in ("evil.com", None, "", "localhost evil.com", "box.lan.evil.com", endless):
         with pytest.raises(ApiError, match="allowed_hosts"):
             check_host(header, ["box.lan"])
 

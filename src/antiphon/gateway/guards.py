@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
 from antiphon.api.errors import ApiError
 
 __all__ = [
+    "MAX_HOST",
     "allowed_origin",
     "check_host",
     "check_origin",
@@ -24,6 +26,9 @@ __all__ = [
     "is_loopback",
     "preflight_headers",
 ]
+
+MAX_HOST: Final = 512
+"""Characters of a Host header; the longest name has 253, an address with a zone fewer."""
 
 _LOCALHOST: Final = "localhost"
 _EXPOSED: Final = (
@@ -60,10 +65,17 @@ def host_name(header: str) -> str | None:
     return parts.hostname
 
 
+@lru_cache(maxsize=64)
+def _read(header: str) -> tuple[str | None, bool]:
+    """The name in a Host header, and whether it is local: the same few come with every request."""
+    name = host_name(header)
+    return name, name is not None and is_loopback(name)
+
+
 def check_host(header: str | None, allowed: Collection[str]) -> None:
     """Raises ApiError 403 unless Host is a loopback name or ``allowed``."""
-    name = host_name(header or "")
-    if name is not None and (is_loopback(name) or name in {each.lower() for each in allowed}):
+    name, local = _read(header) if header and len(header) <= MAX_HOST else (None, False)
+    if local or (name is not None and name in {each.lower() for each in allowed}):
         return
     raise ApiError(
         "This server has no API keys and answers only to local names; the request's Host header is"
