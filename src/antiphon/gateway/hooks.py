@@ -45,7 +45,9 @@ class TurnWatch(Watch, Protocol):
         ...
 
     def events(self, index: int, events: Sequence[TurnEvent]) -> None:
-        """What choice ``index`` gave; not called for an engine that is merely alive."""
+        """What choice ``index`` gave; not called for an engine that is merely alive, and not
+        always for a `PartDelta` alone.
+        """
         ...
 
     def transcript(self) -> bytes | None:

@@ -75,10 +75,7 @@ class RequestWatch:
         choice = self._choices.get(index) or self.choice(index)
         if choice.first is None and events:
             choice.saw_first(events, self._to.clock)
-        if len(events) == 1 and events[0].__class__ is PartDelta:
-            choice.said += 1
-        else:
-            choice.saw(events)
+        choice.saw(events)
 
     def transcript(self) -> bytes | None:
         """Prompts and raw output as JSON, if the request asked for them."""
@@ -186,7 +183,6 @@ class _Choice:
         "end",
         "first",
         "kind",
-        "pieces",
         "recovered",
         "said",
         "span",
@@ -196,10 +192,8 @@ class _Choice:
         self._log = log
         self._prompt = 0
         self._received = 0
-        self.pieces: Counter[PartKind | None] = Counter()
-        """Pieces of text by what they belong to."""
-        self.said = 0
-        """Those of the open part, which are not among them yet."""
+        self.said: Counter[PartKind | None] = Counter()
+        """Characters by what they belong to, of the parts that are complete."""
         self._usage: Usage | None = None
         self.completions = completions
         self.span = span
@@ -240,24 +234,18 @@ class _Choice:
 
     def saw(self, events: Sequence[TurnEvent]) -> None:
         for event in events:
-            if event.__class__ is PartDelta:
-                self.said += 1
-            elif isinstance(event, PartStart):
-                self._turns_to(event.kind)
+            if isinstance(event, PartStart):
+                self.kind = event.kind
             elif isinstance(event, PartEnd):
+                self.said[self.kind] += len(event.text)
                 if self.kind is PartKind.CALL:
                     kind = _arguments(event)
                     self.calls[kind] = self.calls.get(kind, 0) + 1
-                self._turns_to(None)
+                self.kind = None
             elif isinstance(event, Recovered):
                 self._mended(event)
             elif isinstance(event, TurnEnd):
                 self.end = event
-
-    def _turns_to(self, kind: PartKind | None) -> None:
-        self.pieces[self.kind] += self.said
-        self.said = 0
-        self.kind = kind
 
     def _mended(self, event: Recovered) -> None:
         code = event.diagnostic.code
@@ -287,13 +275,12 @@ class _Choice:
 
     def by_channel(self, usage: TurnUsage) -> dict[str, int]:
         """Tokens by channel. Reasoning is counted by the turn; the rest is shared between
-        commentary and final by the pieces that came of each.
+        commentary and final by the text that came of each.
         """
-        self._turns_to(self.kind)
         rest = max(0, usage.completion_tokens - usage.reasoning_tokens)
-        pieces = self.pieces.total() - self.pieces[PartKind.REASONING]
-        commentary = pieces - self.pieces[PartKind.ANSWER]
-        commentary = rest * commentary // pieces if pieces else 0
+        text = self.said.total() - self.said[PartKind.REASONING]
+        commentary = text - self.said[PartKind.ANSWER]
+        commentary = rest * commentary // text if text else 0
         return {
             "prompt": usage.prompt_tokens,
             "cached": usage.cached_tokens,

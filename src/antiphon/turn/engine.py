@@ -79,6 +79,7 @@ class TurnRunner:
         limits = self._settings.turn
         watch = Watchdog(idle=limits.idle_seconds, total=limits.seconds)
         observer = observer or self._observer
+        pushing: Pushing | None = None
         try:
             turn = OneTurn(
                 request,
@@ -105,7 +106,6 @@ class TurnRunner:
                 out = turn.prefilled()
                 if out:
                     yield out
-                pushing: Pushing | None = None
                 if sink is not None:
                     pushing = Pushing(turn.intake, turn.fold, watch, observer, sink)
                     completion = msgspec.structs.replace(completion, push=pushing)
@@ -127,8 +127,10 @@ class TurnRunner:
                             assert watch.error is not None
                             raise watch.error from None
                         watch.heard(chunks)
-                        if pushing is not None and pushing.fault is not None:
-                            raise pushing.fault
+                        if pushing is not None:
+                            pushing.tell()
+                            if pushing.fault is not None:
+                                raise pushing.fault
                         if observer is not None:
                             observer.received(chunks)
                         if finish is not None:
@@ -154,6 +156,8 @@ class TurnRunner:
             raise as_api_error(error) from error
         finally:
             watch.cancel()
+            if pushing is not None:
+                pushing.tell()
 
 
 def _enough(over: str | None, before: bool, chunks: Sequence[Chunk]) -> bool:

@@ -22,7 +22,7 @@ class TurnObserver(Protocol):
         ...
 
     def received(self, chunks: Sequence[Chunk]) -> None:
-        """What arrived together, as it came, before it is parsed."""
+        """What arrived, as it came."""
         ...
 
     def decided(self, what: str, why: str) -> None:

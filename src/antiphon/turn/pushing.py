@@ -24,13 +24,15 @@ __all__ = ["EventSink", "Pushing"]
 EventSink = Callable[[Sequence[TurnEvent]], bool]
 """Takes events at once. False: it has taken them, and asks that whoever runs the turn be woken."""
 
+TOLD_AT_ONCE: Final = 64
+"""Chunks that an observer is told of together: it watches, it does not take part."""
 _NOTHING: Final[tuple[Chunk, ...]] = ()
 
 
 class Pushing:
     """The `CompletionRequest.push` of one completion. ``fault`` is what went wrong in it."""
 
-    __slots__ = ("_fold", "_intake", "_now", "_observer", "_sink", "_watch", "fault")
+    __slots__ = ("_fold", "_intake", "_now", "_observer", "_sink", "_untold", "_watch", "fault")
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Pushing:
         self._watch = watch
         self._observer = observer
         self._sink = sink
+        self._untold: list[Chunk] = []
         self._now = asyncio.get_running_loop().time
         self.fault: Exception | None = None
 
@@ -55,7 +58,9 @@ class Pushing:
         self._watch.last = self._now()
         try:
             if self._observer is not None:
-                self._observer.received(chunks)
+                self._untold += chunks
+                if len(self._untold) >= TOLD_AT_ONCE:
+                    self.tell()
             out: list[TurnEvent] = []
             self._intake.take(chunks, out)
             if out and not self._sink(out):
@@ -64,3 +69,9 @@ class Pushing:
             self.fault = fault
             return _NOTHING
         return None if self._fold.over is None else _NOTHING
+
+    def tell(self) -> None:
+        """Tell the observer what it has not been told yet."""
+        if self._untold and self._observer is not None:
+            untold, self._untold = self._untold, []
+            self._observer.received(untold)
