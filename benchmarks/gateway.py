@@ -363,18 +363,29 @@ def main() -> int:
             for name, part in parts.items():
                 if options.only in ("", name):
                     rows += part(stage, options)
+        if options.only != "tiny":
+            conclude(
+                rows,
+                options,
+                time.monotonic() - begin,
+                heading="# The gateway",
+                script=f"gateway.py --minutes {options.minutes:g}",
+                packages=("antiphon", "uvicorn", "starlette", "aiohttp"),
+                others=["LiteLLM 1.106.2"] if options.litellm else [],
+                method=METHOD,
+            )
         if options.only in ("", "tiny"):
-            rows += [row(*r[:4], ok=r[4]) for r in tiny_rows(stage.folder, quick=options.quick)]
-    conclude(
-        rows,
-        options,
-        time.monotonic() - begin,
-        heading="# The gateway",
-        script=f"gateway.py --minutes {options.minutes:g}",
-        packages=("antiphon", "uvicorn", "starlette", "aiohttp"),
-        others=["LiteLLM 1.106.2"] if options.litellm else [],
-        method=METHOD,
-    )
+            begin = time.monotonic()
+            tiny = [row(*r[:4], ok=r[4]) for r in tiny_rows(stage.folder, quick=options.quick)]
+            conclude(
+                tiny,
+                options,
+                time.monotonic() - begin,
+                heading="# The gateway on the tiny model",
+                script="gateway.py --only tiny",
+                packages=("antiphon", "uvicorn", "xllamacpp"),
+                method=TINY_METHOD,
+            )
     return 0
 
 
@@ -386,12 +397,17 @@ is two system calls a token, one to read it and one to write it, and a sleep bet
 that costs here, in the same minutes, stands beside the row (`gateway_copy.py`)."""
 
 
+TINY_METHOD = """\
+The real llama.cpp server with the tiny model, asked by its own chat route and by the gateway in \
+front of it in turn, for as many tokens, streamed."""
+
+
 def _options() -> argparse.Namespace:
     parser = parser_for(__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of sustained load (10)")
     parser.add_argument("--only", default="", choices=["burst", "paced", "sustained", "tiny"])
     parser.add_argument("--litellm", metavar="FILE", help="LiteLLM's command")
-    return options_of(parser)
+    return options_of(parser, whole=["tiny"])
 
 
 if __name__ == "__main__":

@@ -51,13 +51,17 @@ def parser_for(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """What the command line says. Only a full run may write: no ``--quick``, and no ``--only``."""
+def options_of(parser: argparse.ArgumentParser, *, whole: Sequence[str] = ()) -> argparse.Namespace:
+    """What the command line says. Only a full run may write: no ``--quick``, and no ``--only`` but
+    of what is a part of its own (``whole``).
+    """
     options = parser.parse_args()
     partial = [f"--{name}" for name in ("only", "quick") if hasattr(options, name)]
-    if options.write and any(getattr(options, name[2:]) for name in partial):
+    given = [getattr(options, name[2:]) for name in partial]
+    if options.write and any(value and value not in whole for value in given):
         without = ", ".join(f"no {name}" for name in partial)
-        parser.error(f"--write needs every row, measured properly: {without}")
+        but = f" but {' and '.join(whole)}" if whole else ""
+        parser.error(f"--write needs every row, measured properly: {without}{but}")
     return options
 
 
@@ -89,7 +93,7 @@ def conclude(
         f"Written by `{command}` on {options.date} in {seconds / 60:.0f} minutes; do not edit.",
         "",
         f"Machine: {machine()}.  ",
-        f"Versions: {', '.join([*versions, f'Linux {platform.release()}'])}.",
+        f"Versions: {', '.join([*versions, *others, f'Linux {platform.release()}'])}.",
         "",
         method,
         "",
