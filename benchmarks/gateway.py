@@ -3,6 +3,7 @@
     python benchmarks/gateway.py                        every row, ten minutes of sustained load
     python benchmarks/gateway.py --minutes 0.5 --quick  small and inexact, to see that it works
     python benchmarks/gateway.py --write                every row, and benchmarks/RESULTS.md
+    python benchmarks/gateway.py --write --only tiny    the tiny model's part of it
 
 The upstream is a wire fake of llama.cpp's server (gateway_upstream.py). The gateway runs alone on
 core 0; load and fake share core 1. CPU is the process's own, from /proc, for each upstream token;
@@ -49,8 +50,7 @@ class Stage:
     def upstream(self) -> Iterator[None]:
         command = [sys.executable, str(HERE / "gateway_upstream.py"), "0"]
         with Child(*command, core=LOAD_CORE, log=self.folder / "upstream.log") as child:
-            log = child.wait_for("listening on ")
-            self.upstream_port = int(log.split("listening on ")[1].split()[0])
+            self.upstream_port = _port_of(child)
             yield
 
     @contextlib.contextmanager
@@ -81,8 +81,7 @@ class Stage:
         """In the gateway's place: what only copies bytes."""
         command = [sys.executable, str(HERE / "gateway_copy.py"), str(self.upstream_port)]
         with Child(*command, core=GATEWAY_CORE, log=self.folder / "copy.log") as child:
-            log = child.wait_for("listening on ")
-            yield child, int(log.split("listening on ")[1].split()[0])
+            yield child, _port_of(child)
 
     @contextlib.contextmanager
     def litellm(self, command: str) -> Iterator[tuple[Child, int]]:
@@ -124,6 +123,11 @@ class Stage:
         url = f"http://127.0.0.1:{self.upstream_port}/seen"
         found: dict[str, float] = json.loads(urllib.request.urlopen(url, timeout=10).read())
         return found
+
+
+def _port_of(child: Child) -> int:
+    """Where a script of ours says that it listens."""
+    return int(child.wait_for("listening on ").split("listening on ")[1].split()[0])
 
 
 def _wait_until_ready(port: int, path: str = "/ready", seconds: float = 20.0) -> None:

@@ -15,9 +15,13 @@ import uvloop
 
 
 class _Side(asyncio.Protocol):
-    """One of two connections: what comes on it goes to the other."""
+    """One of two connections: what comes on it goes to the other.
 
-    def __init__(self, other: _Side | None = None) -> None:
+    ``upstream``: the port that the other is to be opened to, for a client's side.
+    """
+
+    def __init__(self, upstream: int = 0, other: _Side | None = None) -> None:
+        self.upstream = upstream
         self.other = other
         self.transport: asyncio.Transport | None = None
         self.early: list[bytes] = []
@@ -25,14 +29,13 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         if self.other is None:
-            connecting = _loop().create_connection(self._upstream, "127.0.0.1", UPSTREAM)
-            _connections.add(task := asyncio.ensure_future(connecting))
-            task.add_done_callback(_connections.discard)
+            connecting = _loop().create_connection(self._upstream, "127.0.0.1", self.upstream)
+            self.connecting = asyncio.ensure_future(connecting)
         else:
             self.transport.writelines(self.other.early)
 
     def _upstream(self) -> _Side:
-        self.other = _Side(self)
+        self.other = _Side(other=self)
         return self.other
 
     def data_received(self, data: bytes) -> None:
@@ -52,14 +55,11 @@ def _loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-async def _serve() -> None:
-    server = await _loop().create_server(_Side, "127.0.0.1", 0)
+async def _serve(upstream: int) -> None:
+    server = await _loop().create_server(lambda: _Side(upstream), "127.0.0.1", 0)
     print(f"listening on {server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
-UPSTREAM = int(sys.argv[1])
-_connections: set[asyncio.Future[object]] = set()
-
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(_serve(int(sys.argv[1])))

@@ -56,12 +56,12 @@ def options_of(parser: argparse.ArgumentParser, *, whole: Sequence[str] = ()) ->
     of what is a part of its own (``whole``).
     """
     options = parser.parse_args()
-    partial = [f"--{name}" for name in ("only", "quick") if hasattr(options, name)]
-    given = [getattr(options, name[2:]) for name in partial]
+    partial = [name for name in ("only", "quick") if hasattr(options, name)]
+    given = [getattr(options, name) for name in partial]
     if options.write and any(value and value not in whole for value in given):
-        without = ", ".join(f"no {name}" for name in partial)
-        but = f" but {' and '.join(whole)}" if whole else ""
-        parser.error(f"--write needs every row, measured properly: {without}{but}")
+        but = {"only": f" (but {', '.join(whole)})"} if whole else {}
+        without = ", ".join(f"no --{name}{but.get(name, '')}" for name in partial)
+        parser.error(f"--write needs every row, measured properly: {without}")
     return options
 
 

@@ -19,7 +19,7 @@ from antiphon.api.chat.served import ServedEvents, search_fields, tool_fields
 from antiphon.api.chat.stored import stored_completion, stored_messages
 from antiphon.api.chat.stream import ChatStream
 from antiphon.api.policy import PromptPolicy, Visibility
-from antiphon.api.turn import PartDelta, TurnEvent
+from antiphon.api.turn import TurnEvent
 from antiphon.engines.served import Served
 from antiphon.gateway.body import read_json_body
 from antiphon.gateway.context import RequestContext, context_of
@@ -190,8 +190,7 @@ class _Work:
             shown = ServedEvents(request.citing, request.view(self._visibility))
 
         def take(events: Sequence[TurnEvent], index: int = 0) -> bool:
-            if len(events) > 1 or events[0].__class__ is not PartDelta:
-                watch.events(index, events)
+            watch.events(index, events)
             if shown is not None:
                 events = shown.feed(events)
             if fold is not None:

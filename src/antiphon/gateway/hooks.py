@@ -45,9 +45,7 @@ class TurnWatch(Watch, Protocol):
         ...
 
     def events(self, index: int, events: Sequence[TurnEvent]) -> None:
-        """What choice ``index`` gave; not called for an engine that is merely alive, and not
-        always for a `PartDelta` alone.
-        """
+        """What choice ``index`` gave; not called for an engine that is merely alive."""
         ...
 
     def transcript(self) -> bytes | None:

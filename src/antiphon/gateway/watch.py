@@ -75,7 +75,10 @@ class RequestWatch:
         choice = self._choices.get(index) or self.choice(index)
         if choice.first is None and events:
             choice.saw_first(events, self._to.clock)
-        choice.saw(events)
+        if len(events) == 1 and events[0].__class__ is PartDelta:
+            choice.pieces[choice.kind] += 1
+        else:
+            choice.saw(events)
 
     def transcript(self) -> bytes | None:
         """Prompts and raw output as JSON, if the request asked for them."""
@@ -183,8 +186,8 @@ class _Choice:
         "end",
         "first",
         "kind",
+        "pieces",
         "recovered",
-        "said",
         "span",
     )
 
@@ -192,8 +195,8 @@ class _Choice:
         self._log = log
         self._prompt = 0
         self._received = 0
-        self.said: Counter[PartKind | None] = Counter()
-        """Characters by what they belong to, of the parts that are complete."""
+        self.pieces: Counter[PartKind | None] = Counter()
+        """Pieces of text by what they belong to."""
         self._usage: Usage | None = None
         self.completions = completions
         self.span = span
@@ -234,10 +237,11 @@ class _Choice:
 
     def saw(self, events: Sequence[TurnEvent]) -> None:
         for event in events:
-            if isinstance(event, PartStart):
+            if event.__class__ is PartDelta:
+                self.pieces[self.kind] += 1
+            elif isinstance(event, PartStart):
                 self.kind = event.kind
             elif isinstance(event, PartEnd):
-                self.said[self.kind] += len(event.text)
                 if self.kind is PartKind.CALL:
                     kind = _arguments(event)
                     self.calls[kind] = self.calls.get(kind, 0) + 1
@@ -275,12 +279,12 @@ class _Choice:
 
     def by_channel(self, usage: TurnUsage) -> dict[str, int]:
         """Tokens by channel. Reasoning is counted by the turn; the rest is shared between
-        commentary and final by the text that came of each.
+        commentary and final by the pieces that came of each.
         """
         rest = max(0, usage.completion_tokens - usage.reasoning_tokens)
-        text = self.said.total() - self.said[PartKind.REASONING]
-        commentary = text - self.said[PartKind.ANSWER]
-        commentary = rest * commentary // text if text else 0
+        pieces = self.pieces.total() - self.pieces[PartKind.REASONING]
+        commentary = pieces - self.pieces[PartKind.ANSWER]
+        commentary = rest * commentary // pieces if pieces else 0
         return {
             "prompt": usage.prompt_tokens,
             "cached": usage.cached_tokens,

@@ -16,7 +16,6 @@ from antiphon.codec.tooltable import ToolTable
 from antiphon.engines.protocol import Chunk, Finish, FinishReason, Reading, TokenLogprob
 from antiphon.model.message import Role
 from antiphon.turn.fold import TurnFold
-from antiphon.turn.repetition import SHORT_PIECE
 from antiphon.vocab.control import FIRST_CONTROL_ID, LAST_CONTROL_ID, control_name
 from antiphon.vocab.table import token_bytes
 
@@ -99,15 +98,8 @@ class Intake:
                     out.append(PartDelta(text))
                     if fold.thinking:
                         self.reasoning_tokens += 1
-                    if guard is not None:
-                        if len(text) <= SHORT_PIECE:
-                            guard.pieces.append(text)
-                            guard.count += 1
-                            repeats = guard.count >= guard.block and guard.check()
-                        else:
-                            repeats = guard.add(text)
-                        if repeats:
-                            fold.repeats(out)
+                    if guard is not None and guard.add(text):
+                        fold.repeats(out)
                     continue
             before = fold.thinking
             if events:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["SHORT_PIECE", "RepetitionGuard", "period"]
+__all__ = ["RepetitionGuard", "period"]
 
 _BLOCKS: Final = 4
 _CHARS_A_TOKEN: Final = 4
 """For engines that send longer pieces of text: so many characters count as a token."""
-SHORT_PIECE: Final = 2 * _CHARS_A_TOKEN
-"""Characters of a piece that is one token."""
 
 
 def period(text: str) -> int | None:
@@ -37,15 +35,12 @@ def period(text: str) -> int | None:
 
 
 class RepetitionGuard:
-    """Collects ``pieces`` of text; once their ``count`` of tokens makes a ``block``, `check` looks.
+    """Collects ``pieces`` of text; once their ``count`` of tokens makes a block, `check` looks."""
 
-    `add` does all of that. Where each call is felt, its caller does it.
-    """
-
-    __slots__ = ("_blocks", "block", "count", "pieces")
+    __slots__ = ("_block", "_blocks", "count", "pieces")
 
     def __init__(self, tokens: int) -> None:
-        self.block = max(1, tokens // _BLOCKS)
+        self._block = max(1, tokens // _BLOCKS)
         self._blocks: list[str] = []
         self.pieces: list[str] = []
         self.count = 0
@@ -53,8 +48,8 @@ class RepetitionGuard:
     def add(self, text: str) -> bool:
         """Take a piece of text, about a token; whether the turn should end."""
         self.pieces.append(text)
-        self.count += 1 if len(text) <= SHORT_PIECE else len(text) // _CHARS_A_TOKEN
-        return self.count >= self.block and self.check()
+        self.count += 1 if len(text) <= 2 * _CHARS_A_TOKEN else len(text) // _CHARS_A_TOKEN
+        return self.count >= self._block and self.check()
 
     def check(self) -> bool:
         """Whether the last blocks are nothing but repetition."""
