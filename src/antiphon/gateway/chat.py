@@ -78,7 +78,7 @@ class ChatRoute:
         work = _Work(services, context, served, request, body, tools)
         del body  # A stream may last for hours.
         if not request.stream:
-            answer = await services.lifecycle.run(receive, work.answer())
+            answer = await services.lifecycle.run(receive, work.answer(), context.presence)
             await send_json(send, answer)
             return
         await serve_events(services, scope, receive, send, work.stream)

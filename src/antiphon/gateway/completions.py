@@ -53,7 +53,8 @@ class CompletionsRoute:
         if request.stream:
             await serve_events(services, scope, receive, send, work.stream)
         else:
-            await send_json(send, await services.lifecycle.run(receive, work.whole()))
+            answer = await services.lifecycle.run(receive, work.whole(), context.presence)
+            await send_json(send, answer)
 
 
 class _Work:

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from antiphon.engines.served import Served
     from antiphon.gateway.keys import ApiKey
+    from antiphon.gateway.lifecycle import Presence
     from antiphon.gateway.ratelimit import Lease
 
-__all__ = ["CONTEXT", "DIRECT", "DirectBody", "RequestContext", "context_of"]
+__all__ = ["CONTEXT", "DIRECT", "PRESENCE", "DirectBody", "RequestContext", "context_of"]
 
 CONTEXT: Final = "antiphon"
 """The key in the ASGI scope."""
 DIRECT: Final = "antiphon.direct"
 """The ASGI extension that our server offers, and a seal around the request: a `DirectBody`."""
+PRESENCE: Final = "antiphon.presence"
+"""The ASGI extension that our server offers: an `antiphon.gateway.lifecycle.Presence`."""
 
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 """What a client's own ``x-request-id`` may look like to be taken over."""
@@ -52,6 +55,7 @@ class RequestContext:
         "model",
         "notes",
         "operator",
+        "presence",
         "raw",
         "request_id",
         "started",
@@ -68,6 +72,8 @@ class RequestContext:
         """The server's monotonic clock."""
         self.direct: DirectBody | None = None
         """The shortest way for a stream's body, if the server offers one."""
+        self.presence: Presence | None = None
+        """Tells when the client leaves; None: ``receive`` has to be asked."""
         self.tenant = ""
         """The API key's id; empty without keys."""
         self.who = ""

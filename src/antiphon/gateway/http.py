@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -19,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from antiphon.api.errors import ApiError
-from antiphon.gateway.context import DIRECT
+from antiphon.gateway.context import DIRECT, PRESENCE
 
 __all__ = [
     "ABORT",
@@ -27,6 +28,7 @@ __all__ = [
     "HEAD_SECONDS",
     "SOCKET_PATH",
     "BodyWriter",
+    "ClientPresence",
     "GuardedProtocol",
 ]
 
@@ -67,6 +69,30 @@ class BodyWriter:
         return True
 
 
+class ClientPresence:
+    """One connection's client (`antiphon.gateway.lifecycle.Presence`)."""
+
+    __slots__ = ("_flow", "_watching", "gone")
+
+    def __init__(self, flow: FlowControl) -> None:
+        self._flow = flow
+        self._watching: set[Callable[[], None]] = set()
+        self.gone = False
+
+    def watch(self, left: Callable[[], None]) -> None:
+        self._watching.add(left)
+        self._flow.resume_reading()  # A connection that is not read does not end.
+
+    def unwatch(self, left: Callable[[], None]) -> None:
+        self._watching.discard(left)
+
+    def leave(self) -> None:
+        """Tell whoever watches."""
+        self.gone = True
+        for left in [*self._watching]:
+            left()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -79,11 +105,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._presence = ClientPresence(self.flow)
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        self._presence.leave()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -108,7 +136,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-        scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
+        scope["extensions"] = {
+            ABORT: {"abort": self.transport.abort},
+            PRESENCE: self._presence,
+        }
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])

@@ -63,7 +63,8 @@ class _Change:
         self._change = change
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        require_operator(operator=context_of(scope).operator, what=_WHAT)
+        context = context_of(scope)
+        require_operator(operator=context.operator, what=_WHAT)
         body = await read_json_body(scope, receive, self._services.settings.server)
         try:
             name = msgspec.json.decode(body, type=_Named).model
@@ -71,7 +72,8 @@ class _Change:
             raise ApiError(f'expected {{"model": NAME}}: {error}', param="model") from None
         catalog = _catalog(self._services)
         # A model that is being loaded goes on loading if whoever asked for it leaves.
-        status = await self._services.lifecycle.run(receive, self._run(catalog, name))
+        work = self._run(catalog, name)
+        status = await self._services.lifecycle.run(receive, work, context.presence)
         await send_json(send, msgspec.json.encode(status))
 
     async def _run(self, catalog: Catalog, name: str) -> UnitStatus:

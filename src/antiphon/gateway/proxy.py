@@ -76,7 +76,8 @@ async def forward(
     headers["x-request-id"] = context.request_id
     headers[CONVERSATION] = f"{context.tenant}:{conversation}" if conversation else ""
     try:
-        await services.lifecycle.run(receive, relay.run(scope["path"], body, headers))
+        work = relay.run(scope["path"], body, headers)
+        await services.lifecycle.run(receive, work, context.presence)
     except ClientGoneError:
         raise
     except Exception as error:

@@ -37,7 +37,7 @@ async def serve_events(
         on_stall=extensions.get(ABORT, {}).get("abort", _nothing),
     )
     try:
-        await services.lifecycle.run(receive, work(stream))
+        await services.lifecycle.run(receive, work(stream), context.presence)
     except ClientGoneError:
         raise
     except Exception as error:

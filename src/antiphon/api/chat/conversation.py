@@ -208,14 +208,15 @@ class Translation:
         calls = message.tool_calls
         content = message.content if message.content is not None else message.refusal
         parts = self.contents(content, at)
+        said = parts[0].text if len(parts) == 1 else any([part.text for part in parts])
         if calls or message.function_call is not None:
-            if any(part.text for part in parts):
+            if said:
                 out.append(Message(ASSISTANT, parts, "commentary"))
             for j, call in enumerate(calls or ()):
                 self.call(call, f"messages[{at}].tool_calls[{j}]")
             if message.function_call is not None:
                 self.function_call(message.function_call, f"messages[{at}].function_call", None)
-        elif any(part.text for part in parts) or len(out) == before:
+        elif said or len(out) == before:
             out.append(Message(ASSISTANT, parts, "final"))
 
     def call(self, call: Call, where: str) -> None:

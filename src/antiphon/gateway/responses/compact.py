@@ -49,7 +49,7 @@ class CompactRoute:
         summary, usage = "", TurnUsage(completions=0)
         if plan.turn is not None:
             work = self._summary(scope, found, plan.turn, len(body))
-            summary, usage = await services.lifecycle.run(receive, work)
+            summary, usage = await services.lifecycle.run(receive, work, context.presence)
         await send_json(send, self._body(context.tenant, plan, summary, usage))
 
     def _body(self, tenant: str, plan: Compaction, summary: str, usage: TurnUsage) -> bytes:

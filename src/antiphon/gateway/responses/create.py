@@ -79,7 +79,9 @@ class CreateRoute:
         elif request.stream:
             await serve_events(services, scope, receive, send, partial(_stream, work))
         else:
-            await send_json(send, await services.lifecycle.run(receive, work.answer()))
+            presence = context_of(scope).presence
+            answer = await services.lifecycle.run(receive, work.answer(), presence)
+            await send_json(send, answer)
 
 
 async def _stream(work: Work, stream: EventStream) -> None:

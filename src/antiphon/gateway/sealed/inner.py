@@ -7,8 +7,9 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Message, Receive, Scope
 
-from antiphon.gateway.context import DIRECT, DirectBody
+from antiphon.gateway.context import DIRECT, PRESENCE, DirectBody
 from antiphon.gateway.http import ABORT
+from antiphon.gateway.lifecycle import Presence
 from antiphon.gateway.sealed.scope import SEALED
 from antiphon.seal import Request
 
@@ -23,9 +24,8 @@ def inner_scope(outer: Scope, request: Request, direct: DirectBody | None = None
     """
     extensions: dict[str, Any] = {SEALED: {}}
     # Nothing else: what writes to the connection would write past the seal.
-    abort = (outer.get("extensions") or {}).get(ABORT)
-    if abort is not None:
-        extensions[ABORT] = abort
+    offered = outer.get("extensions") or {}
+    extensions.update({name: offered[name] for name in (ABORT, PRESENCE) if name in offered})
     if direct is not None:
         extensions[DIRECT] = direct
     head = request.head
@@ -57,14 +57,19 @@ class InnerReceive:
     ``gone`` says whether the client has left.
     """
 
-    def __init__(self, content: bytes, outer: Receive) -> None:
+    def __init__(self, content: bytes, outer: Receive, presence: Presence | None) -> None:
         self._first: Message | None = {
             "type": "http.request",
             "body": content,
             "more_body": False,
         }
         self._outer = outer
-        self.gone = False
+        self._presence = presence
+        self._told = False
+
+    @property
+    def gone(self) -> bool:
+        return self._told or (self._presence is not None and self._presence.gone)
 
     async def __call__(self) -> Message:
         if self._first is not None:
@@ -73,5 +78,5 @@ class InnerReceive:
         while True:
             message = await self._outer()
             if message["type"] == "http.disconnect":
-                self.gone = True
+                self._told = True
                 return message
