@@ -102,8 +102,15 @@ def _layers(services: Services) -> list[Middleware]:
 
 
 def _routes(services: Services) -> list[BaseRoute]:
+    # Starlette looks through them one by one: those that are asked most come first.
     routes: list[BaseRoute] = [
-        Route("/v1/chat/completions", ChatsRoute(services), methods=["POST", "GET"]),
+        Route("/v1/chat/completions", ChatsRoute(services), methods=["POST", "GET"])
+    ]
+    if services.sealed is not None:
+        from antiphon.gateway.sealed.routes import seal_routes
+
+        routes += seal_routes(services.sealed, services.store)
+    routes += [
         Route("/v1/completions", CompletionsRoute(services), methods=["POST"]),
         Route("/v1/models", ModelsRoute(services), methods=["GET"]),
         Route("/v1/models/{model:path}", ModelRoute(services), methods=["GET"]),
@@ -112,10 +119,6 @@ def _routes(services: Services) -> list[BaseRoute]:
         Route("/openapi.json", OpenApiRoute(), methods=["GET"]),
     ]
     routes += [*response_routes(services), *container_routes(services)]
-    if services.sealed is not None:
-        from antiphon.gateway.sealed.routes import seal_routes
-
-        routes += seal_routes(services.sealed, services.store)
     routes += [Route(path, ProxyRoute(services), methods=["POST"]) for path in PASSED_ON]
     return [*routes, *operator_routes(services), *services.policy.routes()]
 

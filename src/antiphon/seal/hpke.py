@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count, repeat
 from typing import Final
 
@@ -43,6 +43,8 @@ __all__ = [
     "sender",
 ]
 
+KNOWN_KEYS: Final = 64
+"""Public keys that are kept as the library wants them; a client has one for each gateway."""
 _CANNOT_OPEN: Final = "the sealed message cannot be opened"
 
 REFUSED: Final = (InvalidTag, PyHPKEError, UnsupportedAlgorithm, ValueError)
@@ -71,6 +73,11 @@ def _kem(kem: int) -> KEMInterface:
     return _cipher_suite(Suite(kem, 1, 1)).kem
 
 
+@lru_cache(maxsize=KNOWN_KEYS)
+def _public(kem: int, key: bytes) -> LoadedKey:
+    return _kem(kem).deserialize_public_key(key)
+
+
 def sender(
     config: KeyConfig, suite: Suite, info: bytes, ephemeral: bytes | None = None
 ) -> tuple[bytes, Context]:
@@ -81,7 +88,7 @@ def sender(
     """
     cipher = _cipher_suite(suite)
     try:
-        public = cipher.kem.deserialize_public_key(config.public_key)
+        public = _public(config.kem, config.public_key)
         pair = None
         if ephemeral is not None:
             private = cipher.kem.deserialize_private_key(ephemeral)

@@ -11,6 +11,7 @@ import hashlib
 import re
 from base64 import b64decode
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -33,7 +34,7 @@ _FINGERPRINT: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})\Z")
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+\Z")
 
 
-class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
+class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One public key and what may be done with it. Encoding gives back the bytes it came from."""
 
     key_id: int
@@ -83,14 +84,14 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
             )
         )
 
-    @property
+    @cached_property
     def suites(self) -> tuple[Suite, ...]:
         """Those both sides can use, the gateway's favourite first. Empty: not usable by us."""
         return tuple(
             Suite(self.kem, pair.kdf, pair.aead) for pair in self.symmetric if pair.supported
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """``sha256:`` and 64 hexadecimal digits."""
         return f"sha256:{hashlib.sha256(self.encode()).hexdigest()}"

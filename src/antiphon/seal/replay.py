@@ -5,9 +5,8 @@ acts on, in a store that all its workers share, and refuses one it knows. It can
 ever: a request carries a ``date``, and one from outside the window is refused by that. Inside the
 window the memory decides, outside it the clock.
 
-The store is the gateway's: claim the nonce in `REPLAY_SPACE` for ``remember``
-seconds; taken means replay, to be
-answered exactly like a request that does not open.
+The store is the gateway's: claim the nonce in `REPLAY_SPACE` for ``remember`` seconds; taken means
+replay, to be answered exactly like a request that does not open.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -23,6 +23,8 @@ from antiphon.seal.message import Field
 
 __all__ = ["REPLAY_SPACE", "Freshness", "ReplayWindow", "date_of"]
 
+MAX_DATE_BYTES: Final = 64
+"""Longer ones are none; HTTP's have 29."""
 REPLAY_SPACE: Final = "seal-replay"
 """The store's space for nonces."""
 
@@ -75,9 +77,14 @@ class ReplayWindow(msgspec.Struct, frozen=True, kw_only=True):
 def date_of(fields: Iterable[Field]) -> float | None:
     """The ``date`` field in seconds since 1970; None without one, or if it is not one date."""
     values = [value for name, value in fields if name == b"date"]
-    if len(values) != 1:
+    if len(values) != 1 or len(values[0]) > MAX_DATE_BYTES:
         return None
+    return _seconds(values[0])
+
+
+@lru_cache(maxsize=64)  # The requests of a second have the same.
+def _seconds(date: bytes) -> float | None:
     try:
-        return parsedate_to_datetime(values[0].decode("ascii")).timestamp()
+        return parsedate_to_datetime(date.decode("ascii")).timestamp()
     except (ValueError, OverflowError, UnicodeDecodeError):
         return None

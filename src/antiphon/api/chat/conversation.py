@@ -208,7 +208,7 @@ class Translation:
         calls = message.tool_calls
         content = message.content if message.content is not None else message.refusal
         parts = self.contents(content, at)
-        said = parts[0].text if len(parts) == 1 else any([part.text for part in parts])
+        said = parts[0].text if len(parts) == 1 else any(part.text for part in parts)
         if calls or message.function_call is not None:
             if said:
                 out.append(Message(ASSISTANT, parts, "commentary"))
