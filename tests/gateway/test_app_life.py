@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 
 import pytest
@@ -66,6 +67,28 @@ def test_a_client_that_only_closes_its_side_is_gone_too() -> None:
         assert engine.began.acquire(timeout=WAIT)
         connection.shutdown(socket.SHUT_WR)
         assert engine.ended.acquire(timeout=WAIT)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_with_a_second_request_behind_the_first(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = StepEngine(Gate())
+    with Gateway(engine) as gateway, caplog.at_level("ERROR"):
+        with gateway.socket() as connection:
+            connection.sendall(request(stream=stream) + request(stream=stream))
+            assert engine.began.acquire(timeout=WAIT)
+            # What waits behind is not read; a reset is noticed all the same.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gateway.loop.call_soon_threadsafe(cut, gateway)
+        assert engine.ended.acquire(timeout=WAIT)
+        assert not engine.began.acquire(timeout=0.05)
+    assert caplog.text == ""
+
+
+def cut(gateway: Gateway) -> None:
+    for connection in gateway.server.server_state.connections:
+        connection.transport.abort()
 
 
 def test_many_clients_that_go_leave_nothing_behind() -> None:
@@ -213,12 +236,13 @@ def test_the_end_waits_for_streams_to_finish() -> None:
 
 @pytest.mark.parametrize("how", ["time is up", "asked again"])
 def test_streams_that_outlast_the_end_get_a_proper_error(how: str) -> None:
-    engine = StepEngine(final("Half an answer")[:5], Gate())
+    told = threading.Semaphore(0)
+    engine = StepEngine(final("Half an answer")[:5], told.release, Gate())
     seconds = 0.1 if how == "time is up" else 60.0
     with Gateway(engine, quick(shutdown_seconds=seconds)) as gateway:
         streamed, whole = Client(gateway, stream=True), Client(gateway)
         for _ in range(2):
-            assert engine.began.acquire(timeout=WAIT)
+            assert told.acquire(timeout=WAIT)
         gateway.stop()
         if how == "asked again":
             gateway.stop()

@@ -5,6 +5,7 @@ told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
@@ -174,6 +175,60 @@ def test_a_cancellation_from_elsewhere_stays_one(calls: bool, leaves: bool) -> N
         assert work.ended
 
     run(case, calls=calls)
+
+
+@told
+def test_a_client_that_leaves_while_a_timeout_is_dealt_with(calls: bool) -> None:
+    async def case(lifecycle: Lifecycle, client: Client) -> None:
+        cleaned = asyncio.Event()
+
+        async def work() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    try:
+                        await asyncio.sleep(3600)
+                    finally:
+                        client.leave()
+                        await asyncio.sleep(0.01)
+                        cleaned.set()
+            await asyncio.sleep(3600)
+
+        with pytest.raises(ClientGoneError):
+            await client.run(lifecycle, work())
+        assert cleaned.is_set()  # Which was not cut short.
+
+    run(case, calls=calls)
+
+
+@told
+def test_the_server_ends_while_a_timeout_is_dealt_with_that_ends_the_work(calls: bool) -> None:
+    async def case(lifecycle: Lifecycle, client: Client) -> None:
+        async def work() -> None:
+            async with asyncio.timeout(0.01):
+                try:
+                    await asyncio.sleep(3600)
+                finally:
+                    lifecycle.close()
+                    await asyncio.sleep(0.001)
+
+        with pytest.raises(TimeoutError):
+            await client.run(lifecycle, work())
+        await asyncio.sleep(0.05)  # It is not told to end later.
+
+    run(case, calls=calls)
+
+
+def test_nothing_begins_for_a_client_that_has_left() -> None:
+    async def case(lifecycle: Lifecycle, client: Client) -> None:
+        async def refused() -> None:
+            raise KeyError("no place")
+
+        client.leave()
+        with pytest.raises(ClientGoneError):
+            await client.run(lifecycle, refused())
+        await asyncio.sleep(0)  # No cancellation is left over.
+
+    run(case, calls=True)
 
 
 @told

@@ -102,6 +102,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _in_head = True
     _too_large = False
     _upgrade_offered = False
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -110,6 +111,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        running, self._running = self._running, None
+        if running is not None and not running.response_complete:
+            # The base class tells the newest request, which may be waiting behind this one.
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
         self._presence.leave()
 
@@ -156,6 +162,10 @@ class GuardedProtocol(HttpToolsProtocol):
         assert self.cycle is not None
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions[DIRECT] = BodyWriter(self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         if self._upgrade_offered:
