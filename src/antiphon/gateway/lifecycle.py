@@ -77,12 +77,11 @@ class Lifecycle:
         if presence is None:
             return await self.run_until(_disconnect(receive), work)
         run = self._begin(work)
-        if presence.gone:
-            work.close()
-            self._runs.discard(run)
-            raise ClientGoneError
-        presence.watch(run.leave)
         try:
+            if presence.gone:
+                work.close()
+                raise ClientGoneError
+            presence.watch(run.leave)
             return await run.result(work)
         finally:
             presence.unwatch(run.leave)
