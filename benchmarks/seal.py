@@ -247,8 +247,9 @@ def chunk_cost(
     """Microseconds of CPU that a chunk takes more than a piece in the clear, chunks of a stream,
     bytes of a chunk.
     """
-    bodies = lambda n: chat_body(seed=n)  # noqa: E731 - a name for the call below
-    plain, sealed = in_turn(port, config, bodies, rounds, tokens, pid, later=True)
+    plain, sealed = in_turn(
+        port, config, lambda n: chat_body(seed=n), rounds, tokens, pid, later=True
+    )
     pairs = [
         (after - before) / answer.chunks * 1e6
         for (_, before), (answer, after) in zip(plain, sealed, strict=True)

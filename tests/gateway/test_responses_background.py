@@ -34,24 +34,6 @@ from antiphon.store.records import Record
 WAIT = 20.0
 
 
-def test_a_follower_that_goes_is_noticed_with_a_body_that_nobody_reads() -> None:
-    gate = Gate()
-    engine = StepEngine(thought("Hm."), gate)
-    with Gateway(engine) as gateway:
-        id_ = begin(gateway)["id"]
-        assert engine.began.acquire(timeout=WAIT)
-        with gateway.socket() as connection:
-            head = f"GET {PATH}/{id_}?stream=true HTTP/1.1\r\nhost: localhost\r\n"
-            connection.sendall(f"{head}content-length: 400000\r\n\r\n".encode())
-            assert connection.recv(65536)
-            connection.sendall(b"x" * 400_000)
-        until = time.monotonic() + 5.0  # Before the next comment that keeps the connection alive.
-        while gateway.server.server_state.tasks and time.monotonic() < until:
-            time.sleep(0.01)
-        assert not gateway.server.server_state.tasks
-        gate.open()
-
-
 def until_ended(gateway: Gateway, id: str, **how: Any) -> dict[str, Any]:
     """The response once it has ended."""
     until = time.monotonic() + WAIT
@@ -118,6 +100,24 @@ def test_it_runs_on_when_its_client_goes_and_its_stream_is_taken_up_again() -> N
     check_events(first + rest)
     assert rest[0]["sequence_number"] == last + 1
     assert rest[-1]["type"] == "response.completed"
+
+
+def test_a_follower_that_goes_is_noticed_with_a_body_that_nobody_reads() -> None:
+    gate = Gate()
+    engine = StepEngine(thought("Hm."), gate)
+    with Gateway(engine) as gateway:
+        id_ = begin(gateway)["id"]
+        assert engine.began.acquire(timeout=WAIT)
+        with gateway.socket() as connection:
+            head = f"GET {PATH}/{id_}?stream=true HTTP/1.1\r\nhost: localhost\r\n"
+            connection.sendall(f"{head}content-length: 400000\r\n\r\n".encode())
+            assert connection.recv(65536)
+            connection.sendall(b"x" * 400_000)
+        until = time.monotonic() + 5.0  # Before the next comment that keeps the connection alive.
+        while gateway.server.server_state.tasks and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not gateway.server.server_state.tasks
+        gate.open()
 
 
 def test_several_clients_can_follow_one_response() -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import Receive, Scope
 
 from antiphon.api.errors import ApiError
+from antiphon.gateway.context import PRESENCE, context_of
 from antiphon.gateway.errors import ClientGoneError
 from antiphon.settings.model import ServerSettings
 
@@ -21,7 +22,8 @@ _CLOSE: Final = {"connection": "close"}
 
 
 async def read_json_body(scope: Scope, receive: Receive, server: ServerSettings) -> bytes:
-    """The whole body, unread, within the server's limits.
+    """The whole body, unread, within the server's limits. From then on the request's context knows
+    who tells when the client leaves.
 
     Raises ApiError: 415 not JSON, 413 too large, 408 too slow.
     """
@@ -57,6 +59,8 @@ async def read_json_body(scope: Scope, receive: Receive, server: ServerSettings)
             code="request_too_large",
             headers=_CLOSE,
         )
+    # What is left unread may keep a connection from being read to its end: not told before now.
+    context_of(scope).presence = (scope.get("extensions") or {}).get(PRESENCE)
     return body
 
 

@@ -23,7 +23,8 @@ CONTEXT: Final = "antiphon"
 DIRECT: Final = "antiphon.direct"
 """The ASGI extension that our server offers, and a seal around the request: a `DirectBody`."""
 PRESENCE: Final = "antiphon.presence"
-"""The ASGI extension that our server offers: an `antiphon.gateway.lifecycle.Presence`."""
+"""The ASGI extension that our server offers: an `antiphon.gateway.lifecycle.Presence`. It is of use
+once the request's body is read: a connection that waits for its reader does not end."""
 
 _CLIENT_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 """What a client's own ``x-request-id`` may look like to be taken over."""
@@ -73,7 +74,7 @@ class RequestContext:
         self.direct: DirectBody | None = None
         """The shortest way for a stream's body, if the server offers one."""
         self.presence: Presence | None = None
-        """Tells when the client leaves; None: ``receive`` has to be asked."""
+        """Tells when the client leaves, once its body is read; None: ``receive`` must be asked."""
         self.tenant = ""
         """The API key's id; empty without keys."""
         self.who = ""

@@ -16,13 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from antiphon import __version__
 from antiphon.api.errors import ApiError, as_api_error
 from antiphon.errors import AntiphonError
-from antiphon.gateway.context import (
-    CONTEXT,
-    DIRECT,
-    PRESENCE,
-    RequestContext,
-    client_request_id,
-)
+from antiphon.gateway.context import CONTEXT, DIRECT, RequestContext, client_request_id
 
 __all__ = [
     "ClientGoneError",
@@ -68,9 +62,7 @@ class ErrorBoundary:
         request_id = client_request_id(scope) or f"req_{self._new_id()}"
         context = scope[CONTEXT] = RequestContext(request_id, self._clock())
         # Taken out, so that nobody who serves a request inside this one writes to its connection.
-        extensions = scope.get("extensions") or {}
-        context.direct = extensions.pop(DIRECT, None)
-        context.presence = extensions.get(PRESENCE)
+        context.direct = scope.get("extensions", {}).pop(DIRECT, None)
 
         async def sender(message: Message) -> None:
             kind = message["type"]

@@ -15,7 +15,6 @@ __all__ = ["Lifecycle", "Presence", "stopping"]
 
 RETRY_SECONDS: Final = 5.0
 """What clients are told to wait while the server stops."""
-
 RETELL_SECONDS: Final = 0.02
 """How long somebody else's cancellation of the same task is given to be dealt with."""
 
@@ -127,21 +126,17 @@ class Lifecycle:
 class _Run:
     """Work within the task that began it. `end` cancels that, and `result` tells why."""
 
-    __slots__ = ("_cancelling", "_later", "_over", "_task", "_why")
+    __slots__ = ("_cancelling", "_over", "_task", "_why")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._later: asyncio.TimerHandle | None = None
         self._over = False
         self._why: Exception | None = None
 
     def end(self, why: Exception) -> None:
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
         if self._over or self._why is not None:
             return
         if self._task.cancelling() == self._cancelling:
@@ -150,7 +145,7 @@ class _Run:
             return
         # A second cancellation would cut short what the first one has it put in order. That may be
         # a timeout's, after which the work goes on.
-        self._later = self._task.get_loop().call_later(RETELL_SECONDS, self.end, why)
+        self._task.get_loop().call_later(RETELL_SECONDS, self.end, why)
 
     def leave(self, _: object = None) -> None:
         """The client has left."""
@@ -176,9 +171,6 @@ class _Run:
     def _settled(self, error: BaseException | None) -> Exception | None:
         """Why it was ended; None if it was not, or if somebody else cancelled it too."""
         self._over = True
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
         why, self._why = self._why, None
         if why is None:
             return None

@@ -62,8 +62,6 @@ class ResponseRoute:
         record = await find_response(services.records, tenant, id_)
         if value_of(query, "stream") in _TRUE:
             context_of(scope).streamed = True
-            # A body that nobody has read may keep the connection from being read to its end.
-            context_of(scope).presence = None
             await send_followed(services, scope, receive, send, id_, after=after)
             return
         if after >= 0:

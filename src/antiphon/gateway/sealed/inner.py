@@ -57,14 +57,14 @@ class InnerReceive:
     ``gone`` says whether the client has left.
     """
 
-    def __init__(self, content: bytes, outer: Receive, presence: Presence | None) -> None:
+    def __init__(self, content: bytes, scope: Scope, outer: Receive) -> None:
         self._first: Message | None = {
             "type": "http.request",
             "body": content,
             "more_body": False,
         }
         self._outer = outer
-        self._presence = presence
+        self._presence: Presence | None = (scope.get("extensions") or {}).get(PRESENCE)
         self._told = False
 
     @property

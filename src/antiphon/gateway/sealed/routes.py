@@ -177,7 +177,7 @@ class SealedRoute:
         return None if window.accepts(freshness) else _DateError(freshness)
 
     async def _run(self, scope: Scope, request: Request, receive: Receive, answer: Answer) -> None:
-        inner = InnerReceive(request.content, receive, context_of(scope).presence)
+        inner = InnerReceive(request.content, scope, receive)
         direct = answer if isinstance(answer, ChunkedAnswer) else None
         within = inner_scope(scope, request, direct)
         del request  # A stream may last for hours.
