@@ -236,9 +236,12 @@ def paced(
 
 def paced_rows(stage: Stage, options: argparse.Namespace) -> list[Row]:
     streams, rate = 50, 40.0
-    tokens, rounds = (60, 1) if options.quick else (200, 9)
+    tokens, rounds = (60, 1) if options.quick else (400, 9)
     stage.pace(tokens, rate)
-    print("\nPaced: 50 streams of 40 tokens/s, each with 8k tokens of cached history")
+    print(
+        f"\nPaced: 50 streams of 40 tokens/s, {tokens / rate:g} seconds long, with 8k tokens of"
+        " cached history"
+    )
     _, bare = paced(stage.upstream_port, streams, tokens, max(rounds // 2, 1), "upstream")
     base = statistics.median(bare)
     with stage.gateway() as (child, port):
@@ -398,7 +401,8 @@ Upstream: a wire fake of llama.cpp's server, one event a token, which shares cor
 the gateway has core 0. CPU is the gateway's process, kernel time included, for each upstream \
 token. Every token arrives as an event of its own. The physical limit of a stream of single events \
 is two system calls a token, one to read it and one to write it, and a sleep between two: what \
-that costs here, in the same minutes, stands beside the row (`gateway_copy.py`)."""
+that costs here, in the same minutes, stands beside the row (`gateway_copy.py`). Paced answers are \
+400 tokens long, and what their requests cost, with 8k tokens of history, is in the figure."""
 
 
 TINY_METHOD = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,18 @@ def test_the_disk_is_flushed_as_the_setting_says(tmp_path: Path, sync, level: in
     opened(tmp_path / "s.db", scenario, sync=sync)
 
 
+def copies(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How large the log was each time it was copied, from now on at once and in no other thread."""
+    sizes: list[int] = []
+
+    def at_once(copy) -> None:
+        sizes.append(database._log.stat().st_size)
+        copy()
+
+    monkeypatch.setattr(database._keeper, "submit", at_once)
+    return sizes
+
+
 def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CHECKPOINT_BYTES", 200_000)
     monkeypatch.setattr(module, "_LARGEST_LOG", 1_000_000)
@@ -226,6 +239,44 @@ def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.Monk
             await records.put("t", record(f"r{n}", bytes(100_000)))
         assert (tmp_path / "s.db-wal").stat().st_size < 3_000_000
         assert (tmp_path / "s.db").stat().st_size > 2_000_000
+
+    opened(tmp_path / "s.db", scenario)
+
+
+def test_a_log_that_was_copied_is_not_copied_again_after_each_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHECKPOINT_BYTES", 200_000)
+
+    async def scenario(database: Database) -> None:
+        copied = copies(database, monkeypatch)
+        records = SqliteRecords(database, max_bytes=1 << 30, cipher=RowCipher())
+        await records.put("t", record("large", bytes(400_000)))
+        for n in range(5):
+            await records.put("t", record(f"r{n}"))
+        assert len(copied) == 1
+        assert (tmp_path / "s.db-wal").stat().st_size < 200_000
+
+    opened(tmp_path / "s.db", scenario)
+
+
+def test_a_log_that_someone_reads_is_not_copied_again_after_each_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHECKPOINT_BYTES", 200_000)
+
+    async def scenario(database: Database) -> None:
+        copied = copies(database, monkeypatch)
+        records = SqliteRecords(database, max_bytes=1 << 30, cipher=RowCipher())
+        await records.put("t", record("there"))
+        reader = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        for n in range(60):
+            await records.put("t", record(f"r{n}", bytes(10_000)))
+        reader.close()
+        assert len(copied) > 2
+        assert all(after - before >= 200_000 for before, after in pairwise(copied))
 
     opened(tmp_path / "s.db", scenario)
 

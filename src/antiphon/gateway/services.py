@@ -150,6 +150,7 @@ class Services:
     async def aclose(self) -> None:
         """Close what `open` opened, when what runs in the background has ended."""
         await self.running.finish()
+        await self.dates.aclose()
         await self._caretaker.aclose()
         await self.tools.aclose()
         if self._opened is not None:

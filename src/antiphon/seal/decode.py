@@ -137,10 +137,10 @@ class BinaryHttpDecoder:
 
     def _request_head(self, *, known: bool) -> _NeedFields:
         parts: list[str] = []
-        for name in ("method", "scheme", "authority", "path"):
-            part = yield from self._prefixed(f"the {name}", self._limits.target)
+        for name in ("the method", "the scheme", "the authority", "the path"):
+            part = yield from self._prefixed(name, self._limits.target)
             if not part.isascii():
-                raise BinaryHttpError(f"the {name} is not ASCII")
+                raise BinaryHttpError(f"{name} is not ASCII")
             parts.append(part.decode("ascii"))
         fields = yield from self._fields(known=known, may_be_cut=True)
         method, scheme, authority, path = parts
@@ -171,16 +171,12 @@ class BinaryHttpDecoder:
         if may_be_cut and (yield from self._at_end()):
             return ()
         if known:
-            size = yield from self._number("the length of a field section")
-            self._limit(size, self._limits.fields)
-            section = yield from self._bytes(size, "a field section")
+            section = yield from self._prefixed("a field section", self._limits.fields, status=431)
             return self._known_fields(section)
         fields: list[Field] = []
         left = self._limits.fields
-        while length := (yield from self._number("the length of a field name")):
-            self._limit(length, left)
-            name = yield from self._bytes(length, "a field name")
-            value = yield from self._prefixed("a field value", left - length, status=431)
+        while name := (yield from self._prefixed("a field name", max(left, 0), status=431)):
+            value = yield from self._prefixed("a field value", left - len(name), status=431)
             left -= len(name) + len(value) + 2
             fields.append((name, value))
             self._limit(len(fields), self._limits.lines)
@@ -251,19 +247,16 @@ class BinaryHttpDecoder:
         return False
 
     def _number(self, what: str) -> _NeedNumber:
-        first = yield from self._bytes(1, what)
-        length = 1 << (first[0] >> 6)
-        if length == 1:
-            return first[0]
-        rest = yield from self._bytes(length - 1, what)
-        return int.from_bytes(first + rest, "big") & ((1 << (8 * length - 2)) - 1)
+        while (found := read_varint(self._buffer, self._at)) is None:
+            self._must_go_on(what)
+            yield
+        value, self._at = found
+        return value
 
     def _prefixed(self, what: str, limit: int, *, status: int = 413) -> _Need:
-        size = yield from self._number(f"the length of {what}")
+        """Bytes behind their length."""
+        size = yield from self._number(what)
         self._limit(size, limit, status=status)
-        return (yield from self._bytes(size, what))
-
-    def _bytes(self, size: int, what: str) -> _Need:
         while len(self._buffer) - self._at < size:
             self._must_go_on(what)
             yield

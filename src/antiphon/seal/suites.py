@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 import msgspec
@@ -50,6 +51,7 @@ class Aead(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a key (Nk)."""
 
 
+_HEADER: Final = struct.Struct(">BHHH")
 HKDF_SHA256: Final = 0x0001
 HYBRID: Final = 0x647A
 """ML-KEM-768 with X25519, which the registry calls X-Wing: safe while either of the two is."""
@@ -104,9 +106,7 @@ class Suite(msgspec.Struct, frozen=True):
 
     def header(self, key_id: int) -> bytes:
         """The seven bytes a request begins with (RFC 9458, section 4.1)."""
-        return bytes((key_id,)) + b"".join(
-            number.to_bytes(2, "big") for number in (self.kem, self.kdf, self.aead)
-        )
+        return _HEADER.pack(key_id, self.kem, self.kdf, self.aead)
 
     def __str__(self) -> str:
         return f"{KEMS[self.kem].name}, hkdf-sha256, {AEADS[self.aead].name}"

@@ -38,7 +38,7 @@ BUSY_SECONDS: Final = 10.0
 _MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""So large a log is copied into the file …"""
+"""A log that has grown by so much is copied into the file …"""
 _LARGEST_LOG: Final = 256 * 1024 * 1024
 """… and for so large a one writes do wait, so that it cannot grow for ever under load."""
 _GIVE_BACK_PAGES: Final = 2_000
@@ -74,6 +74,8 @@ class Database:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
         self._room_to_give_back = False
+        self._copied = 0
+        """How large the log was when it was last copied; 0 once it began anew."""
         self._checkpointing = threading.Lock()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -201,11 +203,17 @@ class Database:
             size = self._log.stat().st_size
         except OSError:
             return
+        if size < self._copied:
+            self._copied = 0
         if size >= _LARGEST_LOG:
             # A copy that is under way would make this one give up.
             with self._checkpointing, contextlib.suppress(sqlite3.Error):
                 self._writer.execute("PRAGMA wal_checkpoint(RESTART)")
-        elif size >= _CHECKPOINT_BYTES and self._checkpointing.acquire(blocking=False):
+        elif size - self._copied >= _CHECKPOINT_BYTES and self._checkpointing.acquire(
+            blocking=False
+        ):
+            # One that was written to meanwhile, or is being read, goes on growing for a while.
+            self._copied = size
             try:
                 self._keeper.submit(self._checkpoint)
             except RuntimeError:
@@ -247,6 +255,10 @@ class Database:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute(f"PRAGMA synchronous = {self._sync.upper()}")
             db.execute("PRAGMA wal_autocheckpoint = 0")
+            # A log that begins anew shrinks. Else its size would say for ever that it is to be
+            # copied, and every write would copy it and sync the file. Half of it is written over,
+            # which costs less than to grow.
+            db.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_BYTES // 2}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # What was deleted is overwritten, and not only taken out of the index.
             db.execute("PRAGMA secure_delete = ON")
