@@ -47,7 +47,10 @@ def count_together(folder: Path, number: int) -> None:
 
 def note_process(folder: Path, name: str) -> None:
     """Say which process has a place, for ``process_…``."""
-    (folder / f"{_PROCESS}{name}").write_text(str(os.getpid()), encoding="ascii")
+    unread = folder / f".{_PROCESS}{name}"
+    unread.write_text(str(os.getpid()), encoding="ascii")
+    # Another may be reading just now: it finds a whole number or no file.
+    unread.replace(folder / f"{_PROCESS}{name}")
 
 
 def forget_worker(folder: Path, number: int) -> None:
@@ -62,20 +65,24 @@ class SummedMetrics(Collector):
     def __init__(self, folder: Path, up: Callable[[str], bool]) -> None:
         self._folder = folder
         self._up = up
-        self._files: Collector = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
 
     def describe(self) -> Sequence[Metric]:
         """Nothing that could be known before."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        for metric in self._files.collect():
+        for metric in self._summed():
             metric.samples = [_named(sample) for sample in metric.samples]
             if metric.name == ENGINE_STATES:
                 metric.samples = [sample for sample in metric.samples if sample.value]
                 yield self._engine_up(metric)
             yield metric
         yield from self._processes()
+
+    def _summed(self) -> Iterator[Metric]:
+        # A worker that begins makes a file first and gives it a size then.
+        files = [str(file) for file in self._folder.glob("*.db") if _size(file)]
+        yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
 
     def _engine_up(self, states: Metric) -> Metric:
         labels = ("engine", WORKER)
@@ -105,6 +112,13 @@ class SummedMetrics(Collector):
                 ]
                 mine.samples = samples if mine is metric else [*mine.samples, *samples]
         yield from found.values()
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _named(sample: Sample) -> Sample:
