@@ -262,23 +262,26 @@ def chunk_rows(stage: Stage, port: int, config: KeyConfig, pid: int, *, quick: b
     stage.pace(tokens, rate)
     cost = chunk_cost(port, config, tokens, pid, rounds, streams)
     rows = [
-        row(f"sealed: CPU added to a streamed chunk, {streams} streams side by side",
-            "at most 12 µs", f"{cost.added:.1f} µs",
+        _chunk_row(
+            f"sealed: CPU added to a streamed chunk, {streams} streams side by side",
+            cost,
             f"{rate} tokens/s in each; {cost.chunks:.0f} chunks of {cost.size} bytes for {tokens}"
             f" tokens, and {cost.plain:.0f} pieces in the clear; the bare AEAD of one is"
             f" {aead(cost.size):.1f} µs, and {aead_rested(cost.size):.1f} µs a millisecond after"
             " the last",
-            ok=cost.added <= 12)
-    ]  # fmt: skip
+        )
+    ]
     tokens, rounds = (300, 3) if quick else (2000, 12)
     print(f"\nOne stream alone: {tokens} tokens, 1,000 a second")
     stage.pace(tokens, 1000)
     cost = chunk_cost(port, config, tokens, pid, rounds)
     rows.append(
-        row("the same in one stream of 1,000 tokens/s on an idle gateway", "",
-            f"{cost.added:.1f} µs",
-            f"{cost.chunks:.0f} chunks for {tokens} tokens, {cost.plain:.0f} pieces in the clear")
-    )  # fmt: skip
+        _chunk_row(
+            "the same in one stream of 1,000 tokens/s on an idle gateway",
+            cost,
+            f"{cost.chunks:.0f} chunks for {tokens} tokens, {cost.plain:.0f} pieces in the clear",
+        )
+    )
     print("\nThe same, as fast as they come")
     stage.pace(tokens, 0)
     cost = chunk_cost(port, config, tokens, pid, rounds)
@@ -289,6 +292,10 @@ def chunk_rows(stage: Stage, port: int, config: KeyConfig, pid: int, *, quick: b
             f" {cost.size} bytes")
     )  # fmt: skip
     return rows
+
+
+def _chunk_row(what: str, cost: ChunkCost, note: str) -> Row:
+    return row(what, "at most 12 µs", f"{cost.added:.1f} µs", note, ok=cost.added <= 12)
 
 
 @dataclass
@@ -438,9 +445,8 @@ METHOD = """\
 Plain and sealed requests in turn through the same gateway, X25519 and AES-128-GCM. Times are the \
 client's, its own sealing and opening included; CPU is the gateway's. What is named beside a row \
 is the cryptography alone, which nothing can avoid: warm, and as it is where the processor has \
-turned to other things in between. The target of a chunk is for streams side by side, as a gateway \
-at work has them; one stream on an idle gateway stands below it, where the bare AEAD of each chunk \
-comes after a rest."""
+turned to other things in between. A chunk has its target in streams side by side, as a gateway at \
+work has them, and in one on an idle gateway, where each comes after a rest."""
 
 
 if __name__ == "__main__":
