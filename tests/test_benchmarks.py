@@ -86,7 +86,7 @@ def test_sealed_streams_are_measured_against_plain_ones() -> None:
     done = run("--quick", script=SEAL)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith(("  ok", "  short"))]
-    assert len(rows) == 3, done.stdout
+    assert len(rows) == 4, done.stdout
 
 
 @pytest.mark.slow
