@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from antiphon.codec.parse import fold, parse
 from antiphon.codec.stream import Parser
 from antiphon.errors import ParseError
 from antiphon.model.message import Message, Role
+from antiphon.vocab.control import END, MESSAGE, START
 from antiphon.vocab.table import token_bytes
 
 COMPLETION = (
@@ -164,3 +166,18 @@ def _streamed(ids: list[int]) -> Any:
 
 def _spell(ids: list[int], span: Span) -> str:
     return b"".join(token_bytes(t) or b"" for t in ids[span.start : span.stop]).decode()
+
+
+def test_headers_too_long_to_be_any_are_not_remembered() -> None:
+    def completion(word: int) -> list[int]:
+        return [START, *[word] * 20_000, MESSAGE, word, END]
+
+    parse(completion(1_000))
+    tracemalloc.start()
+    try:
+        for word in range(1_001, 1_021):
+            assert "header-too-long" in {d.code for d in parse(completion(word)).diagnostics}
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

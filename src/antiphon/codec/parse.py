@@ -52,7 +52,7 @@ def parse(
         read = read_well_formed(source, given, table)
         if read is not None:
             messages, stops = read
-            return Parsed(messages, stops, None, None, lambda: _stream(source, given, table))
+            return Parsed(messages, stops, None, None, partial(_stream, source, given, table))
     return _stream(source, given, table, strict=strict, input=input)
 
 

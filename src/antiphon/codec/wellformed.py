@@ -20,29 +20,27 @@ if TYPE_CHECKING:
 
 __all__ = ["read_well_formed"]
 
-_PIECE: Final = re.compile(
-    rb"((?:\xffS)?[^\xff]*(?:\xff[CJ][^\xff]*)*)\xffM([^\xff]*)(?:\xff([ERAT])|\Z)"
-)
+_HEADER: Final = re.compile(rb"(?:\xffS)?[^\xff]*(?:\xff[CJ][^\xff]*)*")
 _STOPS: Final = {
-    b"E": Stop.END,
-    b"R": Stop.RETURN,
-    b"A": Stop.CALL,
-    b"T": Stop.ENDOFTEXT,
-    None: Stop.EOF,
+    spellings.END[1]: Stop.END,
+    spellings.RETURN[1]: Stop.RETURN,
+    spellings.CALL[1]: Stop.CALL,
+    spellings.ENDOFTEXT[1]: Stop.ENDOFTEXT,
 }
+_STOP_BY_LETTER: Final = [_STOPS.get(letter) for letter in range(256)]
 _MEMO_ENTRIES: Final = 4096
 _Place = Role | None
 """Where a header stands: first, in a prompt that names this role, or (None) after a message."""
-HeaderMemo = dict[_Place, dict[bytes, Header | None]]
-"""Place → spelled header → its fields if it reads without any diagnostic, None if it does not."""
+HeaderMemo = dict[_Place, dict[bytes, Header]]
+"""Place → spelled header → its fields, for those that read without any diagnostic."""
 _HEADERS: Final[HeaderMemo] = {}
 
 
 def _usual_headers() -> HeaderMemo:
     """The headers of every conversation: with them a cold process needs no header reader."""
-    usual: dict[bytes, Header | None] = {}
+    usual: dict[bytes, Header] = {}
     authors = {role: Author(role) for role in Role}
-    implied: dict[bytes, Header | None] = {}
+    implied: dict[bytes, Header] = {}
     for channel in ("analysis", "commentary", "final"):
         marked = spellings.CHANNEL + channel.encode()
         header = Header(authors[Role.ASSISTANT], channel)
@@ -72,22 +70,36 @@ def read_well_formed(
     stops: list[Stop] = []
     end = 0
     size = len(data)
-    match = _PIECE.match
+    find = data.find
+    eof = Stop.EOF
     try:
         while end < size:
-            found = match(data, end)
-            if found is None:
+            begin = find(b"\xffM", end)
+            if begin < 0:
                 return None
-            raw, body, stop = found.groups()
+            raw = data[end:begin]
+            begin += 2
+            end = find(b"\xff", begin)
+            if end < 0:
+                body = data[begin:]
+                stop = eof
+                end = size
+            else:
+                body = data[begin:end]
+                known = _STOP_BY_LETTER[data[end + 1]]
+                if known is None:
+                    return None
+                stop = known
+                end += 2
             try:
                 header = headers[raw]
             except KeyError:
-                header = _clean_header(raw, place, tools)
+                clean = _clean_header(raw, place, tools)
+                if clean is None:
+                    return None
                 if len(headers) >= _MEMO_ENTRIES:
                     headers.clear()
-                headers[raw] = header
-            if header is None:
-                return None
+                headers[raw] = header = clean
             messages.append(
                 Message(
                     header.author,
@@ -97,8 +109,7 @@ def read_well_formed(
                     header.content_type,
                 )
             )
-            stops.append(_STOPS[stop])
-            end = found.end()
+            stops.append(stop)
             place = None
             headers = memo[None]
     except UnicodeDecodeError:
@@ -111,6 +122,8 @@ def _clean_header(raw: bytes, place: _Place, tools: ToolTable | None) -> Header 
     from antiphon.codec.header import HeaderContext, read_header
     from antiphon.codec.limits import EARLY_TEXT_CHARS, MAX_HEADER_CHARS
 
+    if _HEADER.fullmatch(raw) is None:
+        return None
     started = raw.startswith(spellings.START)
     if not started and place is None:
         return None
