@@ -401,8 +401,9 @@ Upstream: a wire fake of llama.cpp's server, one event a token, which shares cor
 the gateway has core 0. CPU is the gateway's process, kernel time included, for each upstream \
 token. Every token arrives as an event of its own. The physical limit of a stream of single events \
 is two system calls a token, one to read it and one to write it, and a sleep between two: what \
-that costs here, in the same minutes, stands beside the row (`gateway_copy.py`). Paced answers are \
-400 tokens long, and what their requests cost, with 8k tokens of history, is in the figure."""
+that costs here, in the same minutes, stands beside the row (`gateway_copy.py`). Answers at \
+40 tokens/s are 400 long, and what their requests cost, with 8k tokens of history, is in the \
+figure."""
 
 
 TINY_METHOD = """\

@@ -65,7 +65,7 @@ class Answer:
     status: int = 0
     first: float = 0.0
     chunks: int = 0
-    """Pieces in which it came: sealed chunks, or reads."""
+    """Pieces in which it came: sealed chunks, or HTTP's."""
     size: int = 0
     events: int = 0
     done: bool = False

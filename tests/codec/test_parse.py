@@ -168,7 +168,7 @@ def _spell(ids: list[int], span: Span) -> str:
     return b"".join(token_bytes(t) or b"" for t in ids[span.start : span.stop]).decode()
 
 
-def test_headers_too_long_to_be_any_are_not_remembered() -> None:
+def test_long_headers_are_not_remembered() -> None:
     def completion(word: int) -> list[int]:
         return [START, *[word] * 20_000, MESSAGE, word, END]
 
@@ -180,4 +180,4 @@ def test_headers_too_long_to_be_any_are_not_remembered() -> None:
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < 1_000_000
+    assert kept < 500_000

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
+from antiphon.gateway.workers import metrics as module
 from antiphon.gateway.workers.metrics import SummedMetrics, forget_worker, note_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -35,6 +36,22 @@ def test_a_worker_that_has_made_a_file_and_not_written_it_counts_nothing(tmp_pat
     count(tmp_path, 0)
     (tmp_path / "gauge_livesum_1.db").touch()
 
+    assert samples(tmp_path) == {("antiphon_workers", ""): 1.0}
+
+
+def test_a_worker_may_begin_between_a_look_at_the_files_and_their_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count(tmp_path, 0)
+    (tmp_path / "gauge_livesum_1.db").touch()
+    truth = module._size
+    looks: list[Path] = []
+
+    def size_before(file: Path) -> int:
+        looks.append(file)
+        return truth(file) if len(looks) > 2 else 1
+
+    monkeypatch.setattr(module, "_size", size_before)
     assert samples(tmp_path) == {("antiphon_workers", ""): 1.0}
 
 

@@ -281,6 +281,42 @@ def test_a_log_that_someone_reads_is_not_copied_again_after_each_write(
     opened(tmp_path / "s.db", scenario)
 
 
+def test_a_log_that_was_written_to_while_it_was_copied_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHECKPOINT_BYTES", 200_000)
+    path = tmp_path / "s.db"
+    begun, written = threading.Event(), threading.Event()
+    copy = Database._checkpoint
+
+    def meeting_a_write(database: Database) -> None:
+        if begun.is_set():
+            copy(database)
+            return
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        begun.set()
+        assert written.wait(60)
+        copy(database)
+        reader.close()
+
+    monkeypatch.setattr(Database, "_checkpoint", meeting_a_write)
+
+    async def scenario(database: Database) -> None:
+        records = SqliteRecords(database, max_bytes=1 << 30, cipher=RowCipher())
+        await records.put("t", record("large", bytes(400_000)))
+        assert await asyncio.to_thread(begun.wait, 60)
+        await records.put("t", record("meanwhile", bytes(50_000)))
+        written.set()
+        await asyncio.wrap_future(database._keeper.submit(lambda: None))
+        await records.put("t", record("finishes the copy"))
+        await records.put("t", record("begins the log anew"))
+        assert (tmp_path / "s.db-wal").stat().st_size < 200_000
+
+    opened(path, scenario)
+
+
 def test_room_of_expired_records_goes_back_to_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
 

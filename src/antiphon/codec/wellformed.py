@@ -29,18 +29,20 @@ _STOPS: Final = {
 }
 _STOP_BY_LETTER: Final = [_STOPS.get(letter) for letter in range(256)]
 _MEMO_ENTRIES: Final = 4096
+_MEMO_LONGEST: Final = 700
+"""Bytes of a header that is remembered; a model's are shorter."""
 _Place = Role | None
 """Where a header stands: first, in a prompt that names this role, or (None) after a message."""
-HeaderMemo = dict[_Place, dict[bytes, Header]]
-"""Place → spelled header → its fields, for those that read without any diagnostic."""
+HeaderMemo = dict[_Place, dict[bytes, Header | None]]
+"""Place → spelled header → its fields if it reads without any diagnostic, None if it does not."""
 _HEADERS: Final[HeaderMemo] = {}
 
 
 def _usual_headers() -> HeaderMemo:
     """The headers of every conversation: with them a cold process needs no header reader."""
-    usual: dict[bytes, Header] = {}
+    usual: dict[bytes, Header | None] = {}
     authors = {role: Author(role) for role in Role}
-    implied: dict[bytes, Header] = {}
+    implied: dict[bytes, Header | None] = {}
     for channel in ("analysis", "commentary", "final"):
         marked = spellings.CHANNEL + channel.encode()
         header = Header(authors[Role.ASSISTANT], channel)
@@ -94,12 +96,13 @@ def read_well_formed(
             try:
                 header = headers[raw]
             except KeyError:
-                clean = _clean_header(raw, place, tools)
-                if clean is None:
-                    return None
-                if len(headers) >= _MEMO_ENTRIES:
-                    headers.clear()
-                headers[raw] = header = clean
+                header = _clean_header(raw, place, tools)
+                if len(raw) <= _MEMO_LONGEST:
+                    if len(headers) >= _MEMO_ENTRIES:
+                        headers.clear()
+                    headers[raw] = header
+            if header is None:
+                return None
             messages.append(
                 Message(
                     header.author,

@@ -77,13 +77,13 @@ class ConversationDates:
             await asyncio.wait(self._writes, timeout=CLOSE_SECONDS)
 
     async def _keep(self, key: str, date: str) -> None:
-        write = asyncio.ensure_future(
-            self._store.put(_SPACE, key, date.encode("ascii"), ttl=DATE_SECONDS)
-        )
+        put = self._store.put(_SPACE, key, date.encode("ascii"), ttl=DATE_SECONDS)
+        if len(self._writes) >= MOST_WRITES:
+            await put
+            return
+        write = asyncio.ensure_future(put)
         self._writes.add(write)
         write.add_done_callback(self._kept)
-        if len(self._writes) > MOST_WRITES:
-            await asyncio.shield(write)
 
     def _kept(self, write: asyncio.Future[None]) -> None:
         self._writes.discard(write)

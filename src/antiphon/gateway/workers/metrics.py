@@ -7,7 +7,9 @@ that no sum goes down when a worker dies. What cannot be summed has the label ``
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +37,7 @@ _FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 _NUMBER: Final = "pid"
 """What prometheus_client calls the label."""
 _PROCESS: Final = "process-"
+_MOST_TRIES: Final = 10
 
 
 def count_together(folder: Path, number: int) -> None:
@@ -47,10 +50,10 @@ def count_together(folder: Path, number: int) -> None:
 
 def note_process(folder: Path, name: str) -> None:
     """Say which process has a place, for ``process_…``."""
-    unread = folder / f".{_PROCESS}{name}"
-    unread.write_text(str(os.getpid()), encoding="ascii")
+    partial = folder / f".{_PROCESS}{name}"
+    partial.write_text(str(os.getpid()), encoding="ascii")
     # Another may be reading just now: it finds a whole number or no file.
-    unread.replace(folder / f"{_PROCESS}{name}")
+    partial.replace(folder / f"{_PROCESS}{name}")
 
 
 def forget_worker(folder: Path, number: int) -> None:
@@ -79,10 +82,14 @@ class SummedMetrics(Collector):
             yield metric
         yield from self._processes()
 
-    def _summed(self) -> Iterator[Metric]:
-        # A worker that begins makes a file first and gives it a size then.
-        files = [str(file) for file in self._folder.glob("*.db") if _size(file)]
-        yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    def _summed(self) -> Iterable[Metric]:
+        # A worker that begins makes a file first and gives it a size then, perhaps just now.
+        for _ in range(_MOST_TRIES):
+            files = [str(file) for file in self._folder.glob("*.db") if _size(file)]
+            with suppress(struct.error):
+                summed: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+                return summed
+        raise OSError(f"{self._folder}: no file of metrics keeps its size")
 
     def _engine_up(self, states: Metric) -> Metric:
         labels = ("engine", WORKER)

@@ -76,6 +76,8 @@ class Database:
         self._room_to_give_back = False
         self._copied = 0
         """How large the log was when it was last copied; 0 once it began anew."""
+        self._finish_copy = False
+        """Whether a copy has ended since, which may have left out what came meanwhile."""
         self._checkpointing = threading.Lock()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -205,6 +207,15 @@ class Database:
             return
         if size < self._copied:
             self._copied = 0
+        if self._finish_copy and self._checkpointing.acquire(blocking=False):
+            self._finish_copy = False
+            try:
+                if self._copied:
+                    # Little is left, and nothing is written meanwhile: so the log can begin anew,
+                    # which it never could if each copy met another write.
+                    _copy_log(self._writer)
+            finally:
+                self._checkpointing.release()
         if size >= _LARGEST_LOG:
             # A copy that is under way would make this one give up.
             with self._checkpointing, contextlib.suppress(sqlite3.Error):
@@ -212,7 +223,6 @@ class Database:
         elif size - self._copied >= _CHECKPOINT_BYTES and self._checkpointing.acquire(
             blocking=False
         ):
-            # One that was written to meanwhile, or is being read, goes on growing for a while.
             self._copied = size
             try:
                 self._keeper.submit(self._checkpoint)
@@ -221,8 +231,8 @@ class Database:
 
     def _checkpoint(self) -> None:
         try:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            _copy_log(self._connection())
+            self._finish_copy = True
         finally:
             self._checkpointing.release()
 
@@ -339,6 +349,12 @@ def _use_log(db: sqlite3.Connection) -> None:
         if mode != "wal":
             raise StoreError("its file system cannot hold a write-ahead log")
         return
+
+
+def _copy_log(db: sqlite3.Connection) -> None:
+    """Copy what no reader holds back, and wait for nobody."""
+    with contextlib.suppress(sqlite3.Error):
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _is_full(error: sqlite3.Error) -> bool:
